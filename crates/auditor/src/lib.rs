@@ -1,0 +1,1 @@
+//! The control daemon: driver, store, CPU pool, API.

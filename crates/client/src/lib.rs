@@ -1,0 +1,1 @@
+//! Put and get: the driver of their machines.

@@ -1,0 +1,1 @@
+//! Object to segments to shards and back: frames, seal, code, mask, records.

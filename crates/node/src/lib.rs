@@ -1,0 +1,1 @@
+//! The storage daemon: volume, responder, gRPC.

@@ -1,0 +1,1 @@
+//! The sans-IO core: put, get, audit, repair, placement, lease, node responder.

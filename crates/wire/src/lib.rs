@@ -1,0 +1,1 @@
+//! Protobuf and checked conversions; no decisions.

@@ -1,0 +1,3 @@
+//! Chores of the workspace: tidy, test, sim.
+
+fn main() {}
