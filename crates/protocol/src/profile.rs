@@ -1,0 +1,105 @@
+//! Every interval and limit of audits and repairs, by name. `production` has hours where `demo`
+//! has seconds; nothing else differs between them.
+
+use holdfast_types::Millis;
+
+/// Intervals and limits, checked where the configuration is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Profile {
+    /// `production`, `demo`, or what the operator calls it.
+    pub name: String,
+    /// Between two folds of a node.
+    pub fold_every: Millis,
+    /// Between two samples of a node.
+    pub sample_every: Millis,
+    /// Leaves in a sample.
+    pub sample_leaves: u16,
+    /// How long a node has for an answer to a sample or a judge's question.
+    pub answer_within: Millis,
+    /// A fold may take this long for each GiB of its set, on top of `answer_within`.
+    pub fold_per_gib: Millis,
+    /// When the same challenge is put again to a silent node, counted from the silence's beginning.
+    pub containment: Vec<Millis>,
+    /// Refusals in a row that are taken without containment.
+    pub refusals_max: u32,
+    /// Challenges in flight at one node.
+    pub in_flight_per_node: u32,
+    /// Challenges in flight in all.
+    pub in_flight: u32,
+    /// Sub-challenges of one localisation; then the whole shards count as lost.
+    pub localise_max: u32,
+    /// How often the queue of repairs is looked at.
+    pub repair_every: Millis,
+    /// Repairs running at once.
+    pub repairs: u32,
+    /// A lease's length; renewed at half.
+    pub lease: Millis,
+    /// Before a repair that failed is tried again.
+    pub repair_retry: Millis,
+    /// An upload's reservations stand this long without a call.
+    pub upload_expiry: Millis,
+    /// Before a shard that no catalog row knows is deleted from a node.
+    pub orphan_grace: Millis,
+    /// Between two full lists of a node.
+    pub list_every: Millis,
+    /// Commitments computed at once.
+    pub commits: u32,
+    /// No verdict on a node for this long is an alert.
+    pub silence_alarm: Millis,
+}
+
+impl Profile {
+    /// For clusters that people trust.
+    pub fn production() -> Self {
+        let minutes = |n: u64| Millis::from_secs(60 * n);
+        let hours = |n: u64| Millis::from_secs(3600 * n);
+        Self {
+            name: "production".into(),
+            fold_every: hours(24),
+            sample_every: hours(1),
+            sample_leaves: 64,
+            answer_within: Millis::from_secs(60),
+            fold_per_gib: Millis::from_secs(30),
+            containment: vec![minutes(10), hours(1), hours(6)],
+            refusals_max: 3,
+            in_flight_per_node: 1,
+            in_flight: 64,
+            localise_max: 64,
+            repair_every: Millis::from_secs(30),
+            repairs: 4,
+            lease: minutes(10),
+            repair_retry: minutes(5),
+            upload_expiry: hours(24),
+            orphan_grace: hours(48),
+            list_every: hours(24),
+            commits: 2,
+            silence_alarm: hours(72),
+        }
+    }
+
+    /// Seconds instead of hours: for a first look and for tests of whole clusters.
+    pub fn demo() -> Self {
+        Self {
+            name: "demo".into(),
+            fold_every: Millis::from_secs(3),
+            sample_every: Millis::from_secs(2),
+            sample_leaves: 16,
+            answer_within: Millis::from_secs(4),
+            fold_per_gib: Millis::from_secs(30),
+            containment: vec![Millis::from_secs(1), Millis::from_secs(2), Millis::from_secs(4)],
+            refusals_max: 3,
+            in_flight_per_node: 1,
+            in_flight: 16,
+            localise_max: 64,
+            repair_every: Millis(500),
+            repairs: 2,
+            lease: Millis::from_secs(30),
+            repair_retry: Millis::from_secs(2),
+            upload_expiry: Millis::from_secs(600),
+            orphan_grace: Millis::from_secs(60),
+            list_every: Millis::from_secs(10),
+            commits: 2,
+            silence_alarm: Millis::from_secs(30),
+        }
+    }
+}
