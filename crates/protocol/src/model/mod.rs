@@ -1,0 +1,14 @@
+//! What the catalog knows: nodes, segments, placements, verdicts, uploads. Plain values, as the
+//! store keeps them and the machines decide on them.
+
+mod node;
+mod placement;
+mod repair;
+mod upload;
+mod verdict;
+
+pub use node::{Containment, NodeLife, NodeRow};
+pub use placement::{CommitmentState, DAMAGED_RANGES_MAX, Placement, Provenance, SegmentRow, SegmentView, Standing};
+pub use repair::{DeletionRow, Lease, RepairRow, RepairState};
+pub use upload::{Assignment, ExtentRow, ObjectRow, StagedSegment, UploadRow};
+pub use verdict::{AuditRow, BlobRef, Cause, Exception, Fault, Lane, Outcome, Verdict};
