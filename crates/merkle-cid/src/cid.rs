@@ -21,7 +21,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE, HEXLOWER};
+use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE, HEXLOWER, HEXLOWER_PERMISSIVE};
 use thiserror::Error;
 
 /// Bytes of a BLAKE3 root.
@@ -52,7 +52,7 @@ const HASH_BLAKE3: u64 = 0x1e;
 pub struct Root(pub [u8; ROOT_LEN]);
 
 impl Root {
-    /// The root of `content`, hashed at once. `Builder` does the same from a stream.
+    /// The root of `content`, hashed at once. [`Builder`](crate::Builder) does the same from a stream.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(*blake3::hash(content).as_bytes())
@@ -95,6 +95,28 @@ impl fmt::Debug for Root {
     }
 }
 
+impl FromStr for Root {
+    type Err = RootTextError;
+
+    /// Parses 64 hexadecimal digits of either case, as `b3sum` prints them.
+    fn from_str(text: &str) -> Result<Self, RootTextError> {
+        let refuse = || RootTextError { came: text.len() };
+        if text.len() != 2 * ROOT_LEN {
+            return Err(refuse());
+        }
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| refuse())?;
+        bytes.try_into().map(Self).map_err(|_| refuse())
+    }
+}
+
+/// Text that is not a BLAKE3 root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected 64 hexadecimal digits, as b3sum prints them, came {came} characters that are not")]
+pub struct RootTextError {
+    /// The length of the text in bytes.
+    pub came: usize,
+}
+
 /// How the content behind a [`Cid`] is to be read: the two codecs of the multicodec table that Holdfast uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -134,7 +156,7 @@ impl Codec {
 /// ```
 /// use merkle_cid::{Cid, Root};
 /// let cid = Cid::raw(Root::of(b""));
-/// let text = "bafkr4ifpcne3t5pzugtkaqcn5i3nzskjtpfslsnnyejlptejspfoihzsmi";
+/// let text = "bafkr4ifpcne3t5pzugtkaqcn5i3nzskjtpfslsnnyejlpte2spfoihzsmi";
 /// assert_eq!(cid.to_string(), text);
 /// assert_eq!(text.parse::<Cid>()?, cid);
 /// # Ok::<(), merkle_cid::CidError>(())
@@ -208,8 +230,7 @@ impl Cid {
         if digest_len != ROOT_LEN as u64 {
             return Err(CidError::HashLength { came: digest_len });
         }
-        let root =
-            <[u8; ROOT_LEN]>::try_from(rest).map_err(|_| CidError::Length { came: bytes.len() })?;
+        let root = <[u8; ROOT_LEN]>::try_from(rest).map_err(|_| CidError::Length { came: bytes.len() })?;
         Ok(Self::new(codec, Root(root)))
     }
 }
@@ -248,16 +269,10 @@ impl FromStr for Cid {
         let bytes = match base {
             'b' | 'B' => BASE32_NOPAD_NOCASE
                 .decode(digits.as_bytes())
-                .map_err(|error| CidError::Text {
-                    base: "base32",
-                    reason: error.to_string(),
-                })?,
+                .map_err(|error| CidError::Text { base: "base32", reason: error.to_string() })?,
             'z' => bs58::decode(digits)
                 .into_vec()
-                .map_err(|error| CidError::Text {
-                    base: "base58btc",
-                    reason: error.to_string(),
-                })?,
+                .map_err(|error| CidError::Text { base: "base58btc", reason: error.to_string() })?,
             other => return Err(CidError::Multibase { came: other }),
         };
         Self::from_bytes(&bytes)
@@ -269,9 +284,7 @@ impl FromStr for Cid {
 #[non_exhaustive]
 pub enum CidError {
     /// A version-0 CID (`Qm…`, or a bare sha2-256 multihash).
-    #[error(
-        "expected a CIDv1 over BLAKE3, came a CIDv0, which is sha2-256 of a UnixFS node: ask for the BLAKE3 CID"
-    )]
+    #[error("expected a CIDv1 over BLAKE3, came a CIDv0, which is sha2-256 of a UnixFS node: ask for the BLAKE3 CID")]
     VersionZero,
     /// Another version than 1.
     #[error("expected CID version 1, came version {came}")]
@@ -286,9 +299,7 @@ pub enum CidError {
         came: u64,
     },
     /// A multihash of another function.
-    #[error(
-        "expected hash function blake3 (0x1e), came {came:#04x}: name the content by its BLAKE3 CID"
-    )]
+    #[error("expected hash function blake3 (0x1e), came {came:#04x}: name the content by its BLAKE3 CID")]
     HashFunction {
         /// The multicodec code that came.
         came: u64,
@@ -306,9 +317,7 @@ pub enum CidError {
         came: usize,
     },
     /// One of the four numbers is cut off, not minimal, or beyond 63 bits.
-    #[error(
-        "expected a minimal varint for the {field}, came one that is cut off, padded or too large"
-    )]
+    #[error("expected a minimal varint for the {field}, came one that is cut off, padded or too large")]
     Varint {
         /// Which of the four numbers.
         field: &'static str,
@@ -345,11 +354,7 @@ fn varint<'a>(bytes: &'a [u8], field: &'static str) -> Result<(u64, &'a [u8]), C
         number |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             let padded = byte == 0 && index > 0;
-            return if padded {
-                Err(CidError::Varint { field })
-            } else {
-                Ok((number, &bytes[index + 1..]))
-            };
+            return if padded { Err(CidError::Varint { field }) } else { Ok((number, &bytes[index + 1..])) };
         }
     }
     Err(CidError::Varint { field })
