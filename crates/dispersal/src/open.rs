@@ -1,0 +1,272 @@
+//! Sealed bytes in, the object's bytes out: all of them or a range, frame by frame, each verified
+//! before a byte of it is given.
+//!
+//! Nothing is trusted but the object id and the key: the manifest is what the id names, the index
+//! and the pages open under the key that the manifest commits to, each frame opens in its own place
+//! only, and an object read whole has the root that its manifest states.
+
+use holdfast_types::{ByteRange, FrameIndex, Root};
+use thiserror::Error;
+
+use crate::{
+    frame::FrameOpener,
+    key::ObjectKey,
+    record::{Frames, Index, Manifest, RecordError, frame_page},
+    root::StreamRoot,
+    table::{FrameSpan, FrameTable, TableError},
+};
+
+/// Why an object does not open.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OpenError {
+    /// The key is not the one that the manifest commits to.
+    #[error(
+        "the object key is not the one its manifest was made under; take the key from this object's newest envelope"
+    )]
+    Key,
+    /// The sealed index does not open, though the key is right.
+    #[error(
+        "the index of the manifest does not open under the object's key: the manifest was changed; fetch it again by the object's id"
+    )]
+    Index,
+    /// Index, page or manifest is no such record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The frame table cannot be.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A page that is not the one the manifest names, or does not open.
+    #[error(
+        "page {number} of the frame table is not the one that the manifest names: expected root {expected}, got {got}; fetch it again"
+    )]
+    Page {
+        /// Which page.
+        number: u64,
+        /// What the manifest says.
+        expected: Root,
+        /// What came.
+        got: Root,
+    },
+    /// Pages must come before frames.
+    #[error("expected page {0} of the frame table first; absorb it, then go on")]
+    PageFirst(u64),
+    /// A range that leaves the object.
+    #[error("expected a range inside the object's {len} bytes, got {range}")]
+    Range {
+        /// Bytes of the object.
+        len: u64,
+        /// What was asked for.
+        range: ByteRange,
+    },
+    /// A frame that was not sealed like this, here: changed, moved, or not the last.
+    #[error(
+        "frame {frame} (bytes {sealed} of the sealed stream) does not open: it was changed, moved or cut; read it from other shards"
+    )]
+    Frame {
+        /// Which frame.
+        frame: FrameIndex,
+        /// Where it lies in the object's sealed stream.
+        sealed: ByteRange,
+    },
+    /// A body that does not unpack to what it says: a compression bomb, or a broken sealer.
+    #[error(
+        "frame {frame} should unpack to {expected} bytes, got {got}: whoever sealed it lied; nothing was kept of it"
+    )]
+    Unpacked {
+        /// Which frame.
+        frame: FrameIndex,
+        /// Bytes it should have.
+        expected: u64,
+        /// What happened.
+        got: String,
+    },
+    /// zstd failed before it saw a byte: no memory.
+    #[error("zstd could not start: {0}; free some memory and try again")]
+    Decompress(String),
+    /// More bytes than the range has.
+    #[error("expected {0} more bytes of the sealed stream at most, got more; feed exactly the sealed range")]
+    TooMuch(u64),
+    /// The stream ended early.
+    #[error(
+        "the sealed stream ended {missing} bytes early, in frame {frame}; read the rest, or the object is truncated"
+    )]
+    Truncated {
+        /// The frame that is not whole.
+        frame: FrameIndex,
+        /// Bytes that did not come.
+        missing: u64,
+    },
+    /// Every frame opened, but the stream is not the one that the manifest names.
+    #[error("the sealed stream has root {got}, its manifest says {expected}: whoever sealed it lied")]
+    Root {
+        /// What the manifest says.
+        expected: Root,
+        /// What came.
+        got: Root,
+    },
+}
+
+/// Opens one object, or a range of it. First its pages, if [`Opener::pages_wanted`] names any; then
+/// the bytes of [`Opener::sealed_range`], in order and in pieces of any size; then [`Opener::finish`].
+pub struct Opener {
+    manifest: Manifest,
+    key: ObjectKey,
+    index: Index,
+    table: FrameTable,
+    frames: FrameOpener,
+    range: ByteRange,
+    next: FrameIndex,
+    end: FrameIndex,
+    at: u64,
+    buffer: Vec<u8>,
+    root: Option<StreamRoot>,
+}
+
+impl Opener {
+    /// Opens the manifest's index. `range` counts bytes of the object; `None` is all of it, and only
+    /// then is the sealed stream's root verified.
+    pub fn new(key: &ObjectKey, manifest: &Manifest, range: Option<ByteRange>) -> Result<Self, OpenError> {
+        let index = manifest.open(key)?;
+        let table = match &index.frames {
+            Frames::Inline(entries) => FrameTable::inline(index.plain_len, manifest.sealed_len(), entries)?,
+            Frames::Paged(pages) => FrameTable::paged(index.plain_len, manifest.sealed_len(), pages)?,
+        };
+        let frames = FrameOpener::new(key, &index.runs)?;
+        let whole = ByteRange::first(index.plain_len);
+        let range = range.unwrap_or(whole);
+        if range.end() > index.plain_len {
+            return Err(OpenError::Range { len: index.plain_len, range });
+        }
+        // All of an empty object is one frame, and its emptiness is to be verified too.
+        let (next, end) = if range == whole {
+            (0, table.frames())
+        } else if range.is_empty() {
+            (0, 0)
+        } else {
+            (range.start() / holdfast_types::FRAME_LEN, range.end().div_ceil(holdfast_types::FRAME_LEN))
+        };
+        Ok(Self {
+            manifest: manifest.clone(),
+            key: key.clone(),
+            table,
+            frames,
+            range,
+            next: FrameIndex(next),
+            end: FrameIndex(end),
+            at: 0,
+            buffer: Vec::new(),
+            root: (range == whole).then(StreamRoot::default),
+            index,
+        })
+    }
+
+    /// Names, lengths and runs.
+    pub const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The bytes of the object that will come out.
+    pub const fn range(&self) -> ByteRange {
+        self.range
+    }
+
+    /// The frames of the range, first and end.
+    pub fn frames(&self) -> std::ops::Range<u64> {
+        self.next.0..self.end.0
+    }
+
+    /// The pages of the frame table that are still needed: number and root, none for an object below
+    /// 4 GiB.
+    pub fn pages_wanted(&self) -> Vec<(u64, Root)> {
+        let Frames::Paged(pages) = &self.index.frames else { return Vec::new() };
+        if self.next == self.end {
+            return Vec::new();
+        }
+        let (first, last) = (self.table.page_of(self.next), self.table.page_of(FrameIndex(self.end.0 - 1)));
+        let missing = (first..=last).filter(|number| !self.table.has(*number));
+        missing.filter_map(|number| Some((number, pages.get(number as usize)?.root))).collect()
+    }
+
+    /// Takes a page's record.
+    pub fn absorb_page(&mut self, number: u64, bytes: &[u8]) -> Result<(), OpenError> {
+        let Frames::Paged(pages) = &self.index.frames else {
+            return Err(TableError::Page { pages: 0, page: number }.into());
+        };
+        let refused = TableError::Page { pages: pages.len() as u64, page: number };
+        let expected = pages.get(number as usize).ok_or(refused)?.root;
+        let got = Root::of(bytes);
+        if got != expected {
+            return Err(OpenError::Page { number, expected, got });
+        }
+        let entries = frame_page::open(&self.key, number, bytes)?;
+        Ok(self.table.absorb(number, &entries)?)
+    }
+
+    /// The bytes of the object's sealed stream that hold the range, whole frames.
+    pub fn sealed_range(&self) -> Result<ByteRange, OpenError> {
+        if self.next == self.end {
+            return Ok(ByteRange::first(0));
+        }
+        let first = self.span(self.next, None)?;
+        let last = self.span(FrameIndex(self.end.0 - 1), None)?;
+        ByteRange::new(first.sealed.start(), last.sealed.end()).ok_or(OpenError::PageFirst(0))
+    }
+
+    /// Where a frame of the object lies. Walks its page: for reading on, [`Opener::push`] is cheaper.
+    pub fn frame_span(&self, frame: FrameIndex) -> Result<FrameSpan, OpenError> {
+        self.span(frame, None)
+    }
+
+    fn span(&self, frame: FrameIndex, start: Option<u64>) -> Result<FrameSpan, OpenError> {
+        let missing = || OpenError::PageFirst(self.table.page_of(frame));
+        let start = start.or_else(|| self.table.sealed_start(frame)).ok_or_else(missing)?;
+        self.table.span_at(frame, start).ok_or_else(missing)
+    }
+
+    /// Takes the next bytes of the sealed range; gives the object's bytes of each frame they complete.
+    pub fn push(&mut self, mut sealed: &[u8]) -> Result<Vec<Vec<u8>>, OpenError> {
+        let mut out = Vec::new();
+        while !sealed.is_empty() {
+            if self.next == self.end {
+                return Err(OpenError::TooMuch(0));
+            }
+            // Where this frame starts is known from the one before; only the first is looked up.
+            let span = self.span(self.next, (self.at > 0).then_some(self.at))?;
+            let missing = span.sealed.len() as usize - self.buffer.len();
+            let (head, rest) = sealed.split_at(missing.min(sealed.len()));
+            self.buffer.extend_from_slice(head);
+            sealed = rest;
+            if head.len() == missing {
+                out.push(self.open(&span)?);
+            }
+        }
+        Ok(out)
+    }
+
+    fn open(&mut self, span: &FrameSpan) -> Result<Vec<u8>, OpenError> {
+        let sealed = std::mem::take(&mut self.buffer);
+        if let Some(root) = &mut self.root {
+            root.absorb(&sealed);
+        }
+        let mut plain = self.frames.open(span, sealed)?;
+        (self.next, self.at) = (FrameIndex(self.next.0 + 1), span.sealed.end());
+        let wanted = span.plain.intersect(self.range);
+        if wanted != span.plain {
+            plain.truncate((wanted.end() - span.plain.start()) as usize);
+            plain.drain(..(wanted.start() - span.plain.start()) as usize);
+        }
+        Ok(plain)
+    }
+
+    /// Ends the read: every frame came, and of a whole object, the root is the manifest's.
+    pub fn finish(self) -> Result<(), OpenError> {
+        if self.next != self.end {
+            let span = self.span(self.next, None)?;
+            let missing = self.sealed_range()?.end() - span.sealed.start() - self.buffer.len() as u64;
+            return Err(OpenError::Truncated { frame: self.next, missing });
+        }
+        let Some(root) = self.root else { return Ok(()) };
+        let (expected, got) = (self.manifest.sealed_root(), root.root());
+        if expected == got { Ok(()) } else { Err(OpenError::Root { expected, got }) }
+    }
+}
