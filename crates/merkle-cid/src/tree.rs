@@ -9,8 +9,8 @@
 //! So every left subtree is full, every group is a subtree, and no path is longer than [`DEPTH_MAX`]: functions that
 //! walk the tree recurse, and the bound on their stack is this constant, whatever the length.
 //!
-//! Every call into `blake3::hazmat` is made in this file, from a [`Subtree`] that came from [`Tree::top`] and
-//! [`Tree::split`], because `hazmat` panics or returns garbage for any other.
+//! Every call into `blake3::hazmat` is made in this file, from a `Subtree` that came from `Tree::top` and
+//! `Tree::split`, because `hazmat` panics or returns garbage for any other.
 //!
 //! Source: section 2.1 of the BLAKE3 paper, <https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf>.
 
