@@ -47,6 +47,42 @@ impl Standing {
     pub fn is_good(&self) -> bool {
         matches!(self, Standing::Good)
     }
+
+    /// What becomes of a shard of `len` bytes that stood like this when a verdict says `change`.
+    /// Damage adds to damage and never turns a lost shard into a half-good one.
+    #[must_use]
+    pub fn after(&self, change: &Standing, len: u64) -> Standing {
+        match (self, change) {
+            (_, Standing::Good) => Standing::Good,
+            (_, Standing::Lost) | (Standing::Lost, Standing::Damaged(_)) => Standing::Lost,
+            (Standing::Good, Standing::Damaged(new)) => damaged(new.iter(), len),
+            (Standing::Damaged(old), Standing::Damaged(new)) => damaged(old.iter().chain(new), len),
+        }
+    }
+}
+
+/// Ranges cut to the shard, sorted, joined where they touch; one over everything when too many.
+fn damaged<'a>(ranges: impl Iterator<Item = &'a ByteRange>, len: u64) -> Standing {
+    let whole = ByteRange::first(len);
+    let mut cut: Vec<ByteRange> = ranges.map(|range| whole.intersect(*range)).filter(|cut| !cut.is_empty()).collect();
+    if cut.is_empty() {
+        // A damaged shard without a range: which bytes is not known, so it is all of them.
+        return Standing::Damaged(vec![whole]);
+    }
+    cut.sort_unstable();
+    let mut joined: Vec<ByteRange> = Vec::with_capacity(cut.len());
+    for range in cut {
+        match joined.last_mut() {
+            Some(last) if range.start() <= last.end() => {
+                *last = ByteRange::new(last.start(), last.end().max(range.end())).unwrap_or(*last);
+            }
+            _ => joined.push(range),
+        }
+    }
+    if joined.len() > DAMAGED_RANGES_MAX {
+        joined = vec![whole];
+    }
+    Standing::Damaged(joined)
 }
 
 /// Which node holds which shard of a segment, and how it stands.
@@ -89,6 +125,8 @@ pub struct SegmentRow {
     pub code: Code,
     /// Bytes of each stored shard.
     pub shard_len: u64,
+    /// Names of all n shards, by index: what a recovered shard must hash to, held by somebody or not.
+    pub shards: Vec<ShardId>,
     /// Repaired when good shards are at or below this.
     pub repair_threshold: u16,
     /// The placement secret, wrapped to the owner.

@@ -1,0 +1,65 @@
+//! What every store promises, one function a promise. A store's own test is one call of [`run`]
+//! with a way to make an empty store; whoever writes a new store has this as the specification.
+
+mod audits;
+mod fixture;
+mod leases;
+mod nodes;
+mod objects;
+mod owed;
+mod placements;
+mod uploads;
+
+use crate::store::Store;
+
+/// One promise, put to an empty store. Panics when it is broken.
+pub type Promise = fn(&mut dyn Store);
+
+macro_rules! promises {
+    ($($module:ident: $($name:ident),+;)+) => {
+        /// All promises, by name.
+        pub const PROMISES: &[(&str, Promise)] = &[$($((concat!(stringify!($module), "::", stringify!($name)), $module::$name)),+),+];
+    };
+}
+
+promises! {
+    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there;
+    uploads: beginning_twice_finds_the_same_upload, an_upload_is_seen_by_its_owner_only,
+        staging_reserves_and_restaging_moves_the_reservation, staging_what_does_not_fit_changes_nothing,
+        receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
+        a_commit_is_all_or_nothing, a_second_commit_answers_the_same, a_commit_below_all_shards_leaves_the_rest_absent,
+        an_object_put_twice_keeps_the_first_copy, an_expired_upload_leaves_nothing_but_deletions,
+        what_is_acknowledged_outlives_a_reopening;
+    objects: an_object_is_seen_by_its_owner_only, objects_come_in_order_and_in_pages,
+        extents_come_by_the_bytes_they_touch, deleting_keeps_a_shared_segment_until_its_last_object,
+        deleting_what_is_not_there_is_done;
+    placements: a_commitment_is_set_against_the_expected_one_only, pending_commitments_come_in_pages,
+        placements_come_in_order_of_sequence, the_worst_segment_comes_first, a_place_needs_the_version_it_replaces,
+        a_place_needs_the_live_lease, an_older_fence_is_refused, a_place_moves_bytes_and_queues_the_old_copy,
+        a_place_fills_an_absent_index, a_place_of_other_content_is_refused, a_node_holds_one_shard_of_a_segment;
+    leases: one_lease_a_segment_at_a_time, fences_rise_across_release_and_epoch, a_lease_is_renewed_by_its_holder_only,
+        a_release_by_a_former_holder_does_nothing, a_deleted_segment_has_no_lease;
+    audits: an_audit_closes_once, a_verdict_changes_what_was_judged_only, damage_adds_up_and_a_loss_stays,
+        losing_a_node_names_each_shard_once, losing_a_node_voids_its_receipts, verdicts_come_in_order_and_in_pages,
+        open_audits_are_there_after_a_reopening, repairs_come_newest_first;
+    owed: deletions_come_when_due_and_go_when_done, what_is_claimed_is_never_queued,
+        a_claim_withdraws_a_queued_deletion, only_what_nobody_knows_is_unknown, owed_records_go_when_kept,
+        a_kept_record_that_changed_since_is_still_owed, a_change_of_a_segment_asks_for_a_description;
+}
+
+/// Puts every promise to a fresh store of `make`.
+pub fn run<S: Store>(mut make: impl FnMut() -> S) {
+    for (_, promise) in PROMISES {
+        promise(&mut make());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::MapStore;
+
+    #[test]
+    fn the_map_keeps_every_promise() {
+        super::run(MapStore::new);
+    }
+}

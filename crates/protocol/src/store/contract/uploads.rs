@@ -1,0 +1,242 @@
+//! Puts: reserved, receipted, committed once, or expired without a trace.
+
+use std::collections::BTreeMap;
+
+use holdfast_types::{Sequence, ShardIndex, Wall};
+
+use super::fixture::*;
+use crate::{
+    model::{CommitmentState, StagedSegment, Standing, UploadRow},
+    store::{FENCE_NONE, NewObject, Store, StoreOp, StoreReply},
+};
+
+#[track_caller]
+fn found(store: &mut dyn Store, up: u8) -> (UploadRow, Vec<StagedSegment>) {
+    match store.apply(StoreOp::Upload { id: upload_id(up), owner: owner(1) }) {
+        StoreReply::Upload(row, staged) => (row, staged),
+        other => panic!("expected upload {up}, got {other:?}"),
+    }
+}
+
+fn stage_op(staged: StagedSegment) -> StoreOp {
+    StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(START.0 + 9000) }
+}
+
+pub(super) fn beginning_twice_finds_the_same_upload(store: &mut dyn Store) {
+    nodes(store, 4);
+    let begun = store.apply(StoreOp::BeginUpload(UploadRow { committed: true, ..upload(1, 1) }));
+    assert_eq!(begun, StoreReply::Upload(upload(1, 1), vec![]));
+    done(store, stage_op(staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4])));
+    done(store, stage_op(staged(1, 7, 1, 0, [1, 2, 3, 4])));
+    store.reopen();
+    let other = UploadRow { policy: "q".into(), write_threshold: 4, ..upload(1, 1) };
+    let again = store.apply(StoreOp::BeginUpload(other));
+    let row = UploadRow { expires: Wall(START.0 + 9000), ..upload(1, 1) };
+    let segments = vec![staged(1, 7, 1, 0, [1, 2, 3, 4]), staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4])];
+    assert_eq!(again, StoreReply::Upload(row, segments));
+    conflict(store, StoreOp::BeginUpload(upload(1, 2)));
+}
+
+pub(super) fn an_upload_is_seen_by_its_owner_only(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    assert_eq!(store.apply(StoreOp::Upload { id: upload_id(1), owner: owner(2) }), StoreReply::NotFound);
+    assert_eq!(store.apply(stage_op(staged(1, 1, 2, 0, [1, 2, 3, 4]))), StoreReply::NotFound);
+    let theirs = StoreOp::CommitUpload { id: upload_id(1), owner: owner(2), objects: vec![], at: START };
+    assert_eq!(store.apply(theirs), StoreReply::NotFound);
+    assert_eq!(found(store, 1), (upload(1, 1), vec![]));
+}
+
+pub(super) fn staging_reserves_and_restaging_moves_the_reservation(store: &mut dyn Store) {
+    nodes(store, 5);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 2);
+    assert_eq!(used(store), BTreeMap::from([(1, SHARD), (2, SHARD), (3, SHARD), (4, SHARD), (5, 0)]));
+    done(store, stage_op(staged(1, 1, 1, 0, [1, 5, 3, 4])));
+    assert_eq!(used(store), BTreeMap::from([(1, SHARD), (2, 0), (3, SHARD), (4, SHARD), (5, SHARD)]));
+    let sequences: Vec<_> = found(store, 1).1[0].assignments.iter().map(|a| a.sequence).collect();
+    assert_eq!(sequences, vec![Some(Sequence(10)), None, None, None]);
+}
+
+pub(super) fn staging_what_does_not_fit_changes_nothing(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    for n in 1..=9 {
+        done(store, stage_op(staged(1, n, 1, u64::from(n), [1, 2, 3, 4])));
+    }
+    let before = (found(store, 1), used(store));
+    // Other bytes under a known id, at another place, for an unknown node, on one node twice, under a wrong name.
+    let mut other = staged(1, 1, 1, 1, [1, 2, 3, 4]);
+    other.segment.root = holdfast_types::SegmentRoot::from_bytes([0xaa; 32]);
+    conflict(store, stage_op(other));
+    conflict(store, stage_op(staged(1, 1, 1, 2, [1, 2, 3, 4])));
+    conflict(store, stage_op(staged(1, 20, 1, 99, [1, 2, 3, 9])));
+    conflict(store, stage_op(staged(1, 20, 1, 99, [1, 2, 3, 3])));
+    let mut misnamed = staged(1, 20, 1, 99, [1, 2, 3, 4]);
+    misnamed.assignments[2].shard = shard_id(1, 2);
+    conflict(store, stage_op(misnamed));
+    let mut copied = staged(1, 20, 1, 99, [1, 2, 3, 4]);
+    copied.assignments[2].shard = shard_id(1, 2);
+    copied.segment.shards[2] = shard_id(1, 2);
+    conflict(store, stage_op(copied));
+    // The same id in another upload.
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    conflict(store, stage_op(staged(2, 1, 1, 0, [1, 2, 3, 4])));
+    assert_eq!((found(store, 1), used(store)), before);
+    // Room for ten shards a node: the tenth fits, the eleventh does not; staging what is there again does.
+    done(store, stage_op(staged(1, 10, 1, 99, [1, 2, 3, 4])));
+    conflict(store, stage_op(staged(1, 11, 1, 100, [1, 2, 3, 4])));
+    done(store, stage_op(staged(1, 10, 1, 99, [4, 3, 2, 1])));
+    assert!(used(store).values().all(|used| *used == CAPACITY));
+}
+
+pub(super) fn receipts_are_noted_where_the_assignment_still_stands(store: &mut dyn Store) {
+    nodes(store, 5);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    done(store, stage_op(staged(1, 1, 1, 0, [1, 2, 3, 4])));
+    let note = |index: u16, node: u8, number: u64| StoreOp::NoteReceipts {
+        upload: upload_id(1),
+        segment: segment_id(1),
+        receipts: vec![(ShardIndex(index), node_id(node), Sequence(number))],
+    };
+    done(store, note(0, 1, 5));
+    done(store, note(0, 1, 6));
+    done(store, note(1, 5, 7));
+    done(store, note(9, 1, 8));
+    let sequences: Vec<_> = found(store, 1).1[0].assignments.iter().map(|a| a.sequence).collect();
+    assert_eq!(sequences, vec![Some(Sequence(6)), None, None, None]);
+    let unknown = StoreOp::NoteReceipts { upload: upload_id(9), segment: segment_id(1), receipts: vec![] };
+    assert_eq!(store.apply(unknown), StoreReply::NotFound);
+}
+
+pub(super) fn a_number_given_twice_is_not_noted(store: &mut dyn Store) {
+    nodes(store, 4);
+    put(store, 1);
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    done(store, stage_op(staged(2, 2, 1, 0, [1, 2, 3, 4])));
+    // Node 1 says that both its shards are number 10, node 2 says so of two shards of this upload.
+    let receipts = vec![(ShardIndex(0), node_id(1), Sequence(10)), (ShardIndex(1), node_id(2), Sequence(99))];
+    done(store, StoreOp::NoteReceipts { upload: upload_id(2), segment: segment_id(2), receipts });
+    done(store, stage_op(staged(2, 3, 1, 2 * SHARD, [1, 2, 3, 4])));
+    let receipts = vec![(ShardIndex(1), node_id(2), Sequence(99))];
+    done(store, StoreOp::NoteReceipts { upload: upload_id(2), segment: segment_id(3), receipts });
+    let (_, segments) = found(store, 2);
+    assert_eq!(segments[0].assignments[0].sequence, None);
+    assert_eq!(segments[0].assignments[1].sequence, Some(Sequence(99)));
+    assert_eq!(segments[1].assignments[1].sequence, None);
+}
+
+pub(super) fn a_commit_is_all_or_nothing(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 4);
+    stage(store, staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4]), 2);
+    let good = || object(1, 1, vec![extent(0, 1, 0, SHARD)]);
+    let commit =
+        |objects: Vec<NewObject>| StoreOp::CommitUpload { id: upload_id(1), owner: owner(1), objects, at: START };
+    conflict(store, commit(vec![good()]));
+    stage(store, staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4]), 3);
+    conflict(store, commit(vec![good(), object(2, 1, vec![extent(0, 1, SHARD, SHARD + 1)])]));
+    conflict(store, commit(vec![good(), object(2, 1, vec![extent(0, 3, 0, 1)])]));
+    conflict(store, commit(vec![good(), object(2, 1, vec![extent(1, 1, 0, 1)])]));
+    conflict(store, commit(vec![good(), object(2, 1, vec![extent(0, 1, u64::MAX, 2)])]));
+    conflict(store, commit(vec![good(), object(2, 2, vec![extent(0, 1, 0, 1)])]));
+    let short = NewObject { extents: vec![], ..object(2, 1, vec![extent(0, 1, 0, 1)]) };
+    conflict(store, commit(vec![good(), short]));
+    assert_eq!(store.apply(StoreOp::Object { owner: owner(1), id: object_id(1) }), StoreReply::NotFound);
+    assert_eq!(store.apply(StoreOp::Segment(segment_id(1))), StoreReply::NotFound);
+    assert!(!found(store, 1).0.committed);
+    let whole = object(2, 1, vec![extent(0, 1, SHARD, SHARD), extent(SHARD, 2, 0, 2 * SHARD)]);
+    let reply = store.apply(commit(vec![good(), whole]));
+    assert_eq!(reply, StoreReply::Committed { segments: vec![segment_id(1), segment_id(2)] });
+}
+
+pub(super) fn a_second_commit_answers_the_same(store: &mut dyn Store) {
+    nodes(store, 4);
+    put(store, 1);
+    let before = (view(store, 1), used(store));
+    assert_eq!(commit(store, 1, 1, vec![]), vec![segment_id(1)]);
+    let (row, segments) = found(store, 1);
+    assert!(row.committed && segments.is_empty());
+    conflict(store, stage_op(staged(1, 5, 1, 0, [1, 2, 3, 4])));
+    let late = vec![(ShardIndex(0), node_id(1), Sequence(77))];
+    done(store, StoreOp::NoteReceipts { upload: upload_id(1), segment: segment_id(1), receipts: late });
+    assert_eq!((view(store, 1), used(store)), before);
+    // Its expiry takes the upload's row and nothing else.
+    done(store, StoreOp::ExpireUploads { now: Wall(START.0 + 99_999) });
+    assert_eq!(store.apply(StoreOp::Upload { id: upload_id(1), owner: owner(1) }), StoreReply::NotFound);
+    assert_eq!((view(store, 1), used(store)), before);
+    assert_eq!(deletions(store), vec![]);
+    // Nor can its segment id be used again.
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    conflict(store, stage_op(staged(2, 1, 1, 0, [1, 2, 3, 4])));
+}
+
+pub(super) fn a_commit_below_all_shards_leaves_the_rest_absent(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 3);
+    commit(store, 1, 1, vec![object(1, 1, vec![extent(0, 1, 0, 2 * SHARD)])]);
+    let view = view(store, 1);
+    assert_eq!(view.segment, segment(1, 1));
+    assert_eq!(view.placements.len(), 3);
+    for (placement, at) in view.placements.iter().zip(0u16..) {
+        assert_eq!((placement.index, placement.shard), (ShardIndex(at), shard_id(1, at)));
+        assert_eq!((placement.node, placement.len), (node_id(at as u8 + 1), SHARD));
+        assert_eq!(placement.sequence, Sequence(10 + u64::from(at)));
+        assert_eq!((placement.version, placement.fence), (1, FENCE_NONE));
+        assert_eq!((&placement.standing, placement.commitment), (&Standing::Good, CommitmentState::Pending));
+    }
+    assert_eq!(used(store), BTreeMap::from([(1, SHARD), (2, SHARD), (3, SHARD), (4, 0)]));
+    assert_eq!(deletions(store), vec![]);
+}
+
+pub(super) fn an_object_put_twice_keeps_the_first_copy(store: &mut dyn Store) {
+    nodes(store, 8);
+    put(store, 1);
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    stage(store, staged(2, 2, 1, 0, [5, 6, 7, 8]), 4);
+    stage(store, staged(2, 3, 1, 2 * SHARD, [5, 6, 7, 8]), 4);
+    let again = NewObject { pages: vec![], ..object(1, 1, vec![extent(0, 2, 0, SHARD)]) };
+    let fresh = object(3, 1, vec![extent(0, 3, 0, SHARD)]);
+    assert_eq!(commit(store, 2, 1, vec![again, fresh]), vec![segment_id(3)]);
+    assert_eq!(store.apply(StoreOp::Segment(segment_id(2))), StoreReply::NotFound);
+    let first = StoreReply::Object(Box::new(object(1, 1, vec![extent(0, 1, 0, 2 * SHARD)]).row));
+    assert_eq!(store.apply(StoreOp::Object { owner: owner(1), id: object_id(1) }), first);
+    let queued: Vec<_> = deletions(store).into_iter().map(|row| (row.node, row.shard, row.owner, row.due)).collect();
+    let expected: Vec<_> = (0..4u16).map(|at| (node_id(5 + at as u8), shard_id(2, at), owner(1), START)).collect();
+    assert_eq!(queued, expected);
+    assert_eq!(used(store)[&5], SHARD);
+    // The same content of another owner is another object.
+    store.apply(StoreOp::BeginUpload(upload(4, 2)));
+    stage(store, staged(4, 4, 2, 0, [5, 6, 7, 8]), 4);
+    assert_eq!(commit(store, 4, 2, vec![object(1, 2, vec![extent(0, 4, 0, SHARD)])]), vec![segment_id(4)]);
+}
+
+pub(super) fn an_expired_upload_leaves_nothing_but_deletions(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 2);
+    done(store, StoreOp::ExpireUploads { now: Wall(START.0 + 6000) });
+    assert_eq!(found(store, 1).1.len(), 1);
+    done(store, StoreOp::ExpireUploads { now: Wall(START.0 + 6001) });
+    assert_eq!(store.apply(StoreOp::Upload { id: upload_id(1), owner: owner(1) }), StoreReply::NotFound);
+    assert!(used(store).values().all(|used| *used == 0));
+    assert_eq!(deletions(store).len(), 4);
+    // The client comes back and puts the same segment: what it claims is not deleted any more.
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 4);
+    assert_eq!(deletions(store), vec![]);
+}
+
+pub(super) fn what_is_acknowledged_outlives_a_reopening(store: &mut dyn Store) {
+    nodes(store, 4);
+    put(store, 1);
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    stage(store, staged(2, 2, 1, 0, [1, 2, 3, 4]), 3);
+    let before = (view(store, 1), found(store, 2), used(store), summary(store));
+    store.reopen();
+    assert_eq!((view(store, 1), found(store, 2), used(store), summary(store)), before);
+    let reply = store.apply(StoreOp::Page { owner: owner(1), root: [1; 32] });
+    assert_eq!(reply, StoreReply::Page(vec![1, 5]));
+}

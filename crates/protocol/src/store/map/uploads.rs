@@ -1,0 +1,208 @@
+//! Puts in progress: staged, receipted, committed or expired.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardIndex, UploadId, Wall};
+
+use crate::{
+    model::{CommitmentState, Placement, StagedSegment, Standing, UploadRow},
+    store::{
+        FENCE_NONE, MapStore, NewObject, StoreReply,
+        map::{Object, Segment, Upload, conflict},
+        rules,
+    },
+};
+
+impl Upload {
+    fn in_order(&self) -> Vec<StagedSegment> {
+        let mut staged: Vec<_> = self.staged.values().cloned().collect();
+        staged.sort_by_key(|segment| (segment.offset, segment.segment.id));
+        staged
+    }
+
+    fn reply(&self) -> StoreReply {
+        StoreReply::Upload(self.row.clone(), self.in_order())
+    }
+}
+
+impl MapStore {
+    fn own_upload(&self, id: UploadId, owner: OwnerId) -> Option<&Upload> {
+        self.uploads.get(&id).filter(|upload| upload.row.owner == owner)
+    }
+
+    pub(super) fn begin_upload(&mut self, row: UploadRow) -> StoreReply {
+        let owner = row.owner;
+        let fresh =
+            Upload { row: UploadRow { committed: false, ..row }, staged: BTreeMap::new(), segments: Vec::new() };
+        let upload = self.uploads.entry(fresh.row.id).or_insert(fresh);
+        if upload.row.owner != owner {
+            return conflict("the upload id is taken; draw another");
+        }
+        upload.reply()
+    }
+
+    pub(super) fn upload(&self, id: UploadId, owner: OwnerId) -> StoreReply {
+        self.own_upload(id, owner).map_or(StoreReply::NotFound, Upload::reply)
+    }
+
+    pub(super) fn stage_segment(&mut self, mut staged: StagedSegment, expires: Wall) -> StoreReply {
+        let (id, len) = (staged.segment.id, staged.segment.shard_len);
+        let Some(upload) = self.own_upload(staged.upload, staged.segment.owner) else { return StoreReply::NotFound };
+        let known = upload.staged.get(&id).cloned();
+        if let Some(why) = rules::stage_fault(&upload.row, known.as_ref(), &staged) {
+            return conflict(why);
+        }
+        let mut others = self.uploads.iter().filter(|(upload, _)| **upload != staged.upload);
+        if self.segments.contains_key(&id) || others.any(|(_, other)| other.staged.contains_key(&id)) {
+            return conflict(format!("segment id {id} is taken; draw another"));
+        }
+        let old = known.map_or_else(Vec::new, |known| known.assignments);
+        let kept = |node: NodeId, index: ShardIndex| old.iter().find(|a| a.node == node && a.index == index);
+        for assignment in &mut staged.assignments {
+            let before = kept(assignment.node, assignment.index);
+            assignment.sequence = before.and_then(|before| before.sequence);
+            let was_there = old.iter().any(|a| a.node == assignment.node);
+            let claimed = self.claims.contains(&(assignment.node, assignment.shard));
+            if claimed && !old.iter().any(|a| a.node == assignment.node && a.shard == assignment.shard) {
+                return conflict(format!("node {} has a shard {} already", assignment.node, assignment.shard));
+            }
+            let room = self.nodes.get(&assignment.node).map(|node| node.capacity.saturating_sub(node.used));
+            match room {
+                None => return conflict(format!("node {} is not registered", assignment.node)),
+                Some(room) if !was_there && room < len => {
+                    return conflict(format!("node {} has {room} bytes free, needs {len}", assignment.node));
+                }
+                Some(_) => {}
+            }
+        }
+        for assignment in &old {
+            self.free(assignment.node, len);
+            self.claims.remove(&(assignment.node, assignment.shard));
+        }
+        for assignment in &staged.assignments {
+            self.reserve(assignment.node, len);
+            self.claim(assignment.node, assignment.shard);
+        }
+        if let Some(upload) = self.uploads.get_mut(&staged.upload) {
+            upload.row.expires = expires;
+            upload.staged.insert(id, staged);
+        }
+        StoreReply::Done
+    }
+
+    pub(super) fn note_receipts(
+        &mut self,
+        upload: UploadId,
+        segment: SegmentId,
+        receipts: &[(ShardIndex, NodeId, Sequence)],
+    ) -> StoreReply {
+        let Some(found) = self.uploads.get(&upload) else { return StoreReply::NotFound };
+        if found.row.committed {
+            return StoreReply::Done;
+        }
+        if !found.staged.contains_key(&segment) {
+            return StoreReply::NotFound;
+        }
+        for (index, node, sequence) in receipts {
+            let staged = self.uploads.get(&upload).and_then(|upload| upload.staged.get(&segment));
+            let shard = staged.and_then(|s| s.segment.shards.get(usize::from(index.0)).copied());
+            let Some(shard) = shard.filter(|shard| !self.sequence_taken(*node, *sequence, *shard)) else { continue };
+            let staged = self.uploads.get_mut(&upload).and_then(|upload| upload.staged.get_mut(&segment));
+            let mut assignments = staged.into_iter().flat_map(|staged| &mut staged.assignments);
+            if let Some(found) = assignments.find(|a| a.index == *index && a.node == *node && a.shard == shard) {
+                found.sequence = Some(*sequence);
+            }
+        }
+        StoreReply::Done
+    }
+
+    pub(super) fn commit_upload(
+        &mut self,
+        id: UploadId,
+        owner: OwnerId,
+        objects: Vec<NewObject>,
+        at: Wall,
+    ) -> StoreReply {
+        let Some(upload) = self.own_upload(id, owner) else { return StoreReply::NotFound };
+        if upload.row.committed {
+            return StoreReply::Committed { segments: upload.segments.clone() };
+        }
+        let staged = upload.in_order();
+        if let Some(why) = rules::commit_fault(&upload.row, &staged, &objects) {
+            return conflict(why);
+        }
+        let mut users: BTreeMap<SegmentId, BTreeSet<_>> = BTreeMap::new();
+        for object in objects {
+            let key = (owner, object.row.id);
+            if self.objects.contains_key(&key) {
+                continue;
+            }
+            for extent in &object.extents {
+                users.entry(extent.segment).or_default().insert(object.row.id);
+            }
+            let NewObject { row, extents, pages } = object;
+            self.objects.insert(key, Object { row, extents, pages: pages.into_iter().collect() });
+        }
+        let mut segments = Vec::new();
+        for staged in staged {
+            match users.remove(&staged.segment.id) {
+                Some(objects) => {
+                    segments.push(staged.segment.id);
+                    self.enter_segment(staged, objects);
+                }
+                None => self.drop_staged(&staged, at),
+            }
+        }
+        if let Some(upload) = self.uploads.get_mut(&id) {
+            upload.row.committed = true;
+            upload.staged.clear();
+            upload.segments.clone_from(&segments);
+        }
+        StoreReply::Committed { segments }
+    }
+
+    fn enter_segment(&mut self, staged: StagedSegment, objects: BTreeSet<holdfast_types::ObjectId>) {
+        let StagedSegment { segment: row, assignments, .. } = staged;
+        let (id, len) = (row.id, row.shard_len);
+        self.segments.insert(id, Segment { row, placements: BTreeMap::new(), revision: 1, described: 0, objects });
+        for assignment in assignments {
+            let Some(sequence) = assignment.sequence else {
+                // It may still arrive there: then it is an orphan, and a repair may want it before its grace is over.
+                self.free(assignment.node, len);
+                self.claims.remove(&(assignment.node, assignment.shard));
+                continue;
+            };
+            self.set_placement(Placement {
+                segment: id,
+                index: assignment.index,
+                shard: assignment.shard,
+                len,
+                node: assignment.node,
+                sequence,
+                commitment: CommitmentState::Pending,
+                standing: Standing::Good,
+                version: 1,
+                fence: FENCE_NONE,
+            });
+        }
+    }
+
+    fn drop_staged(&mut self, staged: &StagedSegment, due: Wall) {
+        for assignment in &staged.assignments {
+            let owner = staged.segment.owner;
+            self.drop_copy(assignment.node, assignment.shard, owner, staged.segment.shard_len, due);
+        }
+    }
+
+    pub(super) fn expire_uploads(&mut self, now: Wall) -> StoreReply {
+        let late = |upload: &&Upload| upload.row.expires < now;
+        let ids: Vec<UploadId> = self.uploads.values().filter(late).map(|upload| upload.row.id).collect();
+        for id in ids {
+            let Some(upload) = self.uploads.remove(&id) else { continue };
+            for staged in upload.staged.values() {
+                self.drop_staged(staged, now);
+            }
+        }
+        StoreReply::Done
+    }
+}

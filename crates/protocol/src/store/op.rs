@@ -1,0 +1,371 @@
+//! What is asked of the catalog. Each operation says what holds when it was applied; where two
+//! callers race, the rule is inside the operation, never before it.
+
+use holdfast_types::{
+    AuditId, Millis, NodeId, ObjectId, OwnerId, RepairId, SegmentId, Sequence, ShardId, ShardIndex, UploadId,
+    VerdictId, Wall,
+};
+
+use crate::{
+    message::{RecordKind, SetEntry},
+    model::{
+        AuditRow, CommitmentState, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow,
+        StagedSegment, Standing, UploadRow, Verdict,
+    },
+};
+
+/// Rows in one reply at most, whatever was asked.
+pub const ROWS_MAX: u32 = 4096;
+
+/// A change of a placement's standing, in the same transaction as the verdict that causes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StandingChange {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Which shard.
+    pub index: ShardIndex,
+    /// Only while it is on this node: a verdict must not hit what came after it.
+    pub node: NodeId,
+    /// Only while it has this number there: nor what was put in the same place since.
+    pub sequence: Sequence,
+    /// What it becomes, by [`Standing::after`]: `Damaged` adds to the ranges that are there.
+    pub standing: Standing,
+}
+
+/// A record owed to the nodes that hold a segment's shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwedRecord {
+    /// To whom.
+    pub node: NodeId,
+    /// What kind.
+    pub kind: RecordKind,
+    /// Its key.
+    pub key: [u8; 32],
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a commit adds for one object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewObject {
+    /// The row.
+    pub row: ObjectRow,
+    /// Its extents, in order, without gap.
+    pub extents: Vec<ExtentRow>,
+    /// Pages of its manifest, by CID root.
+    pub pages: Vec<([u8; 32], Vec<u8>)>,
+}
+
+/// An operation on the catalog.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreOp {
+    /// Raises the epoch above `above` and its own, and returns the new one.
+    RaiseEpoch {
+        /// The highest epoch any node reported.
+        above: u64,
+    },
+    /// Inserts (version 0 in the argument) or replaces a node if its version is the argument's, and answers the
+    /// row as stored, its version one higher; `Conflict` otherwise. `used` is never taken from the argument:
+    /// reservations own it, and it starts at 0.
+    PutNode(Box<NodeRow>),
+    /// All nodes, by id.
+    Nodes,
+
+    /// Begins or finds an upload: same id and owner answers the row as it stands, with its segments, another owner
+    /// `Conflict`. A new one is not committed, whatever the argument says.
+    BeginUpload(UploadRow),
+    /// The upload and its segments so far, by offset; none once it is committed.
+    Upload {
+        /// Which.
+        id: UploadId,
+        /// Only its owner sees it.
+        owner: OwnerId,
+    },
+    /// Adds or replaces a segment's assignments before its commit and sets the upload's expiry. Reserves `shard_len`
+    /// bytes on newly assigned nodes and releases those replaced. An assignment that keeps its node keeps its noted
+    /// sequence; sequences in the argument are ignored. Withdraws queued deletions of what it assigns.
+    /// `NotFound` without such an upload of the segment's owner. `Conflict`, and nothing done, if the upload is
+    /// committed, the segment is there with another row or offset, in another upload or in the catalog, the assignments are
+    /// not one an index with the row's names on distinct nodes, or a newly assigned node is unknown, has less than `shard_len` free, or has a shard of that name for somebody else.
+    StageSegment {
+        /// The segment.
+        staged: Box<StagedSegment>,
+        /// New expiry of the upload.
+        expires: Wall,
+    },
+    /// Notes receipts: sets the sequence of assignments that still name this node. Others are ignored, and so is a
+    /// sequence that another shard of the node has: it would hide one of the two from audits. `NotFound` without such
+    /// an upload; a committed one answers `Done`.
+    NoteReceipts {
+        /// The upload.
+        upload: UploadId,
+        /// The segment.
+        segment: SegmentId,
+        /// (index, node, sequence) each.
+        receipts: Vec<(ShardIndex, NodeId, Sequence)>,
+    },
+    /// Makes an upload's segments and objects the catalog's, all or nothing. `Conflict` by
+    /// [`crate::store::rules::commit_fault`] (too few receipts, an extent outside the upload's segments). Idempotent: a second
+    /// one answers the same segments. An object that its owner has already is left as it is; segments that no new object
+    /// refers to do not enter the catalog and their shards are queued for deletion. Of the others, assignments with a
+    /// receipt become placements (good, pending, version 1, no fence); those without are absent, and their
+    /// reservation is freed. The new segments need a description ([`StoreOp::Undescribed`]).
+    CommitUpload {
+        /// The upload.
+        id: UploadId,
+        /// Whose.
+        owner: OwnerId,
+        /// What it holds.
+        objects: Vec<NewObject>,
+        /// When.
+        at: Wall,
+    },
+    /// Drops uploads whose expiry is before `now`; of those not committed, queues all assigned shards for deletion,
+    /// receipt or not, and frees the reservations.
+    ExpireUploads {
+        /// The time.
+        now: Wall,
+    },
+
+    /// One object of an owner.
+    Object {
+        /// Whose.
+        owner: OwnerId,
+        /// Which.
+        id: ObjectId,
+    },
+    /// An owner's objects, by id.
+    Objects {
+        /// Whose.
+        owner: OwnerId,
+        /// After this one.
+        after: Option<ObjectId>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// An object's extents that touch sealed bytes `from..to`, in order, from the first after `from` on.
+    Extents {
+        /// Whose.
+        owner: OwnerId,
+        /// Which.
+        id: ObjectId,
+        /// First byte of the sealed stream.
+        from: u64,
+        /// First byte after.
+        to: u64,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// A page of a manifest.
+    Page {
+        /// Whose.
+        owner: OwnerId,
+        /// BLAKE3 root of the page.
+        root: [u8; 32],
+    },
+    /// Deletes an object: the row goes, with its pages; segments that nothing refers to any more go, with their lease,
+    /// their placements' bytes are freed and their shards queued for deletion. Segments that stay need a new
+    /// description. Idempotent: an absent object answers `Done`.
+    DeleteObject {
+        /// Whose.
+        owner: OwnerId,
+        /// Which.
+        id: ObjectId,
+        /// When.
+        at: Wall,
+    },
+
+    /// A segment with its placements.
+    Segment(SegmentId),
+    /// Committed segments that have a placement not good, or fewer than n; worst first: by spare (good shards less k,
+    /// negative when that many are missing), then by id.
+    SegmentsAtRisk {
+        /// After this (spare, id): whoever cannot help the worst still comes to the rest.
+        after: Option<(i32, SegmentId)>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// A node's committed placements, whatever their standing, in order of (sequence, segment, index).
+    PlacementsOfNode {
+        /// Which node.
+        node: NodeId,
+        /// From this sequence on.
+        from: Sequence,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// Good placements whose commitment is pending, by (segment, index).
+    PendingCommitments {
+        /// After this one: one node that does not answer must not hold up the others.
+        after: Option<(SegmentId, ShardIndex)>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// Sets the commitment of a shard where the placement's is `expected`; `Conflict` otherwise. Raises its version.
+    SetCommitment {
+        /// The segment.
+        segment: SegmentId,
+        /// Which shard.
+        index: ShardIndex,
+        /// What it must be now.
+        expected: CommitmentState,
+        /// What it becomes.
+        to: CommitmentState,
+    },
+    /// The shard is on the node after all, under another number. Raises the version. `Conflict` if another shard of the node
+    /// has that number.
+    SetSequence {
+        /// The segment.
+        segment: SegmentId,
+        /// Which shard.
+        index: ShardIndex,
+        /// The node that must hold it still.
+        node: NodeId,
+        /// The number it has there.
+        sequence: Sequence,
+    },
+    /// Puts a shard in its new place: only if the placement's version is `expected` (0: there was none), `fence` is not
+    /// below the one stored and is the segment's live lease at `at`, name and length are the segment's, no other shard of the segment
+    /// is on that node, and nothing else there has that sequence or name; `Conflict` otherwise. The old place's copy, if another node's, is queued for deletion, a deletion
+    /// queued for the new place is withdrawn, `used` follows, and the segment needs a new description.
+    Place {
+        /// The new placement; its version is ignored and becomes `expected + 1`.
+        placement: Box<Placement>,
+        /// The version it replaces.
+        expected: u64,
+        /// When, for the deletion queue.
+        at: Wall,
+    },
+
+    /// Records an audit before its challenge goes out. Idempotent; `Conflict` if the id is taken by another row.
+    OpenAudit(Box<AuditRow>),
+    /// Ends an audit: the verdict (its id is ignored), its exceptions, and the standings they change, in one
+    /// transaction. Answers the verdict's id. An audit that is not open answers `Conflict`.
+    CloseAudit {
+        /// The verdict.
+        verdict: Box<Verdict>,
+        /// What it changes.
+        changes: Vec<StandingChange>,
+    },
+    /// Audits that were opened and not closed, by id: after a restart they end `Inconclusive`.
+    OpenAudits,
+    /// One open audit, for the same challenge again.
+    Audit(AuditId),
+    /// Verdicts after an id, oldest first.
+    Verdicts {
+        /// After this one.
+        after: VerdictId,
+        /// Of this node only.
+        node: Option<NodeId>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// The newest verdicts, newest first.
+    LatestVerdicts {
+        /// Of this node only.
+        node: Option<NodeId>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// Marks all of a node's placements lost (it ran out of excuses, or was wiped) and voids the receipts of uploads in
+    /// progress there, in one transaction with the verdict that says so, which closes its audit if that is open.
+    /// Answers the verdict's id.
+    LoseNode {
+        /// The verdict; its exceptions are filled in: one a placement that was not lost before, with the verdict's outcome, by
+        /// (sequence, segment, index).
+        verdict: Box<Verdict>,
+    },
+
+    /// Takes the lease of a segment: refused with `Conflict` while another is live at `now` (until `expires`,
+    /// exclusive). The fence is new: (epoch, one more than any before), whatever was released meanwhile.
+    AcquireLease {
+        /// On what.
+        segment: SegmentId,
+        /// The time.
+        now: Wall,
+        /// How long.
+        ttl: Millis,
+    },
+    /// Extends the lease if it is still the holder's, by fence; `Conflict` otherwise.
+    RenewLease {
+        /// As it was granted.
+        lease: Lease,
+        /// The new end.
+        expires: Wall,
+    },
+    /// Gives it back; nothing happens if it is somebody else's by now.
+    ReleaseLease(Lease),
+    /// Inserts or replaces a repair by id.
+    PutRepair(Box<RepairRow>),
+    /// The newest repairs, newest first: by start, then id.
+    Repairs {
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// One repair.
+    Repair(RepairId),
+    /// Repairs that are running, by id: after a restart they ended, whether they know it or not.
+    RunningRepairs,
+
+    /// Deletions that are due at `now`, by (node, shard).
+    DueDeletions {
+        /// The time.
+        now: Wall,
+        /// After this one: a node that does not answer must not hold up the others.
+        after: Option<(NodeId, ShardId)>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// Queues deletions (of orphans). What a placement or an assignment of a live upload names is left out: it was
+    /// claimed since somebody called it an orphan. Of one queued already the earlier due stays. At no time is a shard queued for
+    /// deletion on a node where the catalog places it.
+    QueueDeletions(Vec<DeletionRow>),
+    /// A node confirmed a deletion.
+    DeletionDone {
+        /// Which node.
+        node: NodeId,
+        /// What.
+        shard: ShardId,
+    },
+    /// Which of these entries of a node no placement, no assignment of an uncommitted upload and no queued deletion knows; in
+    /// the order asked.
+    Unknown {
+        /// Which node.
+        node: NodeId,
+        /// What it listed; at most [`crate::message::LIST_ENTRIES_MAX`].
+        entries: Vec<SetEntry>,
+    },
+    /// Segments whose descriptor is older than their placements or extents, by id.
+    Undescribed {
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// Owes records to nodes, replacing those of the same node, kind and key, and notes these segments as described up to
+    /// this revision.
+    OweRecords {
+        /// What is owed.
+        records: Vec<OwedRecord>,
+        /// (segment, revision) each; one that moved on meanwhile stays undescribed.
+        described: Vec<(SegmentId, u64)>,
+    },
+    /// Records still owed, by (node, kind, key).
+    OwedRecords {
+        /// After this one: a node that does not answer must not hold up the others.
+        after: Option<(NodeId, RecordKind, [u8; 32])>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// A node keeps a record: nothing is owed any more, unless it is other bytes by now.
+    RecordKept {
+        /// Which node.
+        node: NodeId,
+        /// What kind.
+        kind: RecordKind,
+        /// Its key.
+        key: [u8; 32],
+        /// BLAKE3 of the bytes it keeps.
+        digest: [u8; 32],
+    },
+    /// Numbers for a status page.
+    Summary,
+}

@@ -1,0 +1,118 @@
+//! What the catalog answers.
+
+use holdfast_types::{ObjectId, SegmentId, VerdictId};
+
+use crate::{
+    message::SetEntry,
+    model::{
+        AuditRow, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow, SegmentView, StagedSegment,
+        UploadRow, Verdict,
+    },
+    store::OwedRecord,
+};
+
+/// Counts for a status page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Objects of all owners.
+    pub objects: u64,
+    /// Plain bytes of all objects.
+    pub plain_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Placements.
+    pub placements: u64,
+    /// Of them good.
+    pub good: u64,
+    /// Good ones whose commitment is pending.
+    pub pending_commitments: u64,
+    /// Their bytes.
+    pub pending_bytes: u64,
+    /// Segments with a shard not good or absent.
+    pub at_risk: u64,
+    /// Segments with fewer than k good shards.
+    pub unrecoverable: u64,
+    /// Fewest good shards of any segment; 0 when there is none.
+    pub worst_held: u16,
+    /// Fewest good shards over k of any segment (negative: that many short); 0 when there is none.
+    pub worst_spare: i32,
+    /// Deletions queued.
+    pub deletions: u64,
+    /// Records owed.
+    pub owed_records: u64,
+    /// Live uploads.
+    pub uploads: u64,
+    /// The catalog's epoch.
+    pub epoch: u64,
+    /// The highest fence given out so far in this epoch is (epoch, counter).
+    pub counter: u64,
+}
+
+/// A segment that needs a descriptor, with what goes into it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Undescribed {
+    /// The segment and its placements.
+    pub view: SegmentView,
+    /// Rises with every change of placements or extents; the descriptor's version.
+    pub revision: u64,
+    /// What of which objects lies in it, by (offset, object).
+    pub extents: Vec<(ObjectId, ExtentRow)>,
+}
+
+/// What the catalog answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreReply {
+    /// It is durable.
+    Done,
+    /// The row changed under the caller, or the rule inside the operation does not hold; nothing was done.
+    Conflict(String),
+    /// There is no such row (for this owner).
+    NotFound,
+    /// To `RaiseEpoch`.
+    Epoch(u64),
+    /// To `PutNode` (one) and `Nodes`.
+    Nodes(Vec<NodeRow>),
+    /// To `BeginUpload` and `Upload`.
+    Upload(UploadRow, Vec<StagedSegment>),
+    /// To `CommitUpload`.
+    Committed {
+        /// The segments that are now the catalog's, for their descriptors.
+        segments: Vec<SegmentId>,
+    },
+    /// To `Object`.
+    Object(Box<ObjectRow>),
+    /// To `Objects`; manifests and envelopes are left empty.
+    Objects(Vec<ObjectRow>),
+    /// To `Extents`.
+    Extents(Vec<ExtentRow>),
+    /// To `Page`.
+    Page(Vec<u8>),
+    /// To `Segment`.
+    Segment(Box<SegmentView>),
+    /// To `SegmentsAtRisk`.
+    Segments(Vec<SegmentView>),
+    /// To `PlacementsOfNode` and `PendingCommitments`.
+    Placements(Vec<Placement>),
+    /// To `CloseAudit` and `LoseNode`.
+    Verdict(VerdictId),
+    /// To `Verdicts` and `LatestVerdicts`.
+    Verdicts(Vec<Verdict>),
+    /// To `OpenAudits` and `Audit`.
+    Audits(Vec<AuditRow>),
+    /// To `AcquireLease` and `RenewLease`.
+    Lease(Lease),
+    /// To `Repairs`, `Repair` and `RunningRepairs`.
+    Repairs(Vec<RepairRow>),
+    /// To `DueDeletions`.
+    Deletions(Vec<DeletionRow>),
+    /// To `Unknown`.
+    Entries(Vec<SetEntry>),
+    /// To `Undescribed`.
+    Undescribed(Vec<Undescribed>),
+    /// To `OwedRecords`.
+    Owed(Vec<OwedRecord>),
+    /// To `Summary`.
+    Summary(Summary),
+    /// The store itself failed (disk, connection): our own trouble. Nothing is known of the operation.
+    Failed(String),
+}

@@ -1,0 +1,97 @@
+//! Rules of the catalog that need no more than the rows at hand: every store asks them inside its
+//! transaction, so that all stores refuse the same things with the same words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_types::{SegmentId, ShardId, ShardIndex};
+
+use crate::{
+    model::{SegmentRow, StagedSegment, UploadRow},
+    store::NewObject,
+};
+
+/// Why a segment cannot be staged beside what is there; `known` is its staging so far.
+pub fn stage_fault(upload: &UploadRow, known: Option<&StagedSegment>, staged: &StagedSegment) -> Option<String> {
+    if upload.committed {
+        return Some(format!("upload {} is committed; begin another for more", upload.id));
+    }
+    if staged.segment.code != upload.code {
+        return Some(format!("expected a segment coded {}, as its upload, got {}", upload.code, staged.segment.code));
+    }
+    if known.is_some_and(|known| known.segment != staged.segment || known.offset != staged.offset) {
+        return Some(format!("segment {} is staged with other bytes; draw a fresh id for these", staged.segment.id));
+    }
+    assignments_fault(staged)
+}
+
+fn assignments_fault(staged: &StagedSegment) -> Option<String> {
+    let row = &staged.segment;
+    let total = usize::from(row.code.total());
+    if row.shards.len() != total || staged.assignments.len() != total {
+        let (names, got) = (row.shards.len(), staged.assignments.len());
+        return Some(format!("expected {total} names and assignments for {}, got {names} and {got}", row.code));
+    }
+    let in_order = |(at, expected): (usize, &ShardId)| {
+        staged.assignments.get(at).is_some_and(|got| usize::from(got.index.0) == at && got.shard == *expected)
+    };
+    if !row.shards.iter().enumerate().all(in_order) {
+        return Some("expected one assignment an index, in order, with the segment's names".into());
+    }
+    let nodes: BTreeSet<_> = staged.assignments.iter().map(|assignment| assignment.node).collect();
+    (nodes.len() != total).then(|| format!("expected {total} distinct nodes, got {}", nodes.len()))
+}
+
+/// Why these objects cannot be committed from an upload with these segments.
+pub fn commit_fault(upload: &UploadRow, staged: &[StagedSegment], objects: &[NewObject]) -> Option<String> {
+    for segment in staged {
+        let held = segment.assignments.iter().filter(|assignment| assignment.sequence.is_some()).count();
+        if held < usize::from(upload.write_threshold) {
+            let (id, needed) = (segment.segment.id, upload.write_threshold);
+            return Some(format!("segment {id} has {held} receipts, needs {needed}; put the missing shards first"));
+        }
+    }
+    let lens: BTreeMap<SegmentId, u64> = staged.iter().map(|s| (s.segment.id, s.segment.len)).collect();
+    objects.iter().find_map(|object| object_fault(upload, &lens, object))
+}
+
+fn object_fault(upload: &UploadRow, lens: &BTreeMap<SegmentId, u64>, object: &NewObject) -> Option<String> {
+    let id = object.row.id;
+    if object.row.owner != upload.owner {
+        return Some(format!("object {id} is of {}, the upload of {}", object.row.owner, upload.owner));
+    }
+    let mut at = 0u64;
+    for extent in &object.extents {
+        if extent.at != at || extent.len == 0 {
+            return Some(format!(
+                "object {id}: expected an extent from byte {at} on, got {} at {}",
+                extent.len, extent.at
+            ));
+        }
+        let Some(len) = lens.get(&extent.segment) else {
+            return Some(format!("object {id}: segment {} is not of this upload", extent.segment));
+        };
+        let ends = extent.offset.checked_add(extent.len).filter(|end| end <= len);
+        let (Some(_), Some(next)) = (ends, at.checked_add(extent.len)) else {
+            let (offset, segment) = (extent.offset, extent.segment);
+            return Some(format!(
+                "object {id}: {} bytes at {offset} of segment {segment} end past its {len}",
+                extent.len
+            ));
+        };
+        at = next;
+    }
+    let expected = object.row.sealed_len;
+    (at != expected).then(|| format!("object {id}: expected extents over {expected} bytes, got {at}"))
+}
+
+/// Why this shard is not that of the segment.
+pub fn shard_fault(segment: &SegmentRow, index: ShardIndex, shard: &ShardId, len: u64) -> Option<String> {
+    match segment.shards.get(usize::from(index.0)) {
+        Some(expected) if expected == shard && segment.shard_len == len => None,
+        Some(expected) => {
+            let want = segment.shard_len;
+            Some(format!("expected shard {expected} of {want} bytes at index {index}, got {shard} of {len}"))
+        }
+        None => Some(format!("expected an index below {}, got {index}", segment.code.total())),
+    }
+}
