@@ -1,3 +1,10 @@
+//! Names content by its BLAKE3 root and proves parts of it under that name. Does no IO.
+//!
+//! The way of a proof through the files: [`tree`] (shape) → `builder` (stream in, root and `outboard` out) → `leaves`
+//! (which ones are asked for) → `proof` (what must be read, how long the answer is) → `prove` → `verify`.
+//!
+//! ---
+//!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
