@@ -1,21 +1,32 @@
-//! The fold.
+//! A node's whole answer to a challenge: Σ γ_i p_i over any number of blobs, opened once.
+//!
+//! A fold is an accumulator: pieces of blobs go in as the disk gives them, in any order, each under its
+//! blob's γ; out comes P(z) with one proof. [`Fold::absorb`] runs at memory speed (see [`crate::Fold`]'s
+//! inner loop in `accumulate`), [`Fold::open`] costs one reduction an element and one multi-scalar multiplication.
 
+use ark_bls12_381::Fr;
 use thiserror::Error;
 
-use crate::{Gamma, Opening, Scalar, Setup};
+use crate::{
+    BLOB_LEN, ELEMENT_LEN, ELEMENTS_PER_BLOB, Gamma, Opening, Proof, Scalar, Setup,
+    accumulate::{self, Accumulator},
+    domain::Domain,
+};
 
-/// Why a piece cannot be folded in: a mistake of the caller.
+/// Why a piece cannot be folded in: a mistake of the caller. Nothing was added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum FoldError {
     /// The piece does not begin at an element.
-    #[error("expected a piece to begin at a multiple of 31 bytes in its blob, got offset {offset}; align the read")]
+    #[error(
+        "expected a piece to begin at a multiple of {ELEMENT_LEN} bytes in its blob, got offset {offset}; align the read"
+    )]
     Misaligned {
         /// Where the piece begins in its blob.
         offset: usize,
     },
     /// The piece reaches past its blob.
     #[error(
-        "expected a piece within the blob's 126976 bytes, got {len} bytes at offset {offset}; cut the read at blobs"
+        "expected a piece within a blob's {BLOB_LEN} bytes, got {len} bytes at offset {offset}; cut the read at blobs"
     )]
     PastBlob {
         /// Where the piece begins in its blob.
@@ -25,38 +36,145 @@ pub enum FoldError {
     },
 }
 
-/// Σ γ_i p_i in the making. 256 KiB, however many blobs go in.
-pub struct Fold(());
+/// Σ γ_i p_i in the making: 224 KiB, however many blobs go in.
+///
+/// ```
+/// use holdfast_kzg::{Fold, Gamma};
+/// let mut fold = Fold::new();
+/// fold.absorb(Gamma(7), 31, b"the second and third element of a blob")?;
+/// fold.absorb(Gamma(7), 0, &[1; 31])?;
+/// assert!(fold.absorb(Gamma(7), 30, b"not at an element").is_err());
+/// # Ok::<(), holdfast_kzg::FoldError>(())
+/// ```
+#[derive(Clone)]
+pub struct Fold(Vec<Accumulator>);
 
 impl Fold {
     /// The empty sum.
     pub fn new() -> Self {
-        todo!()
+        Self(vec![[0; 7]; ELEMENTS_PER_BLOB])
     }
 
-    /// Adds γ times a piece of a blob; pieces may come in any order.
-    pub fn absorb(&mut self, _gamma: Gamma, _offset_in_blob: usize, _bytes: &[u8]) -> Result<(), FoldError> {
-        todo!()
+    /// Adds `gamma` times a piece of a blob. The piece begins `offset_in_blob` bytes into its blob, at an
+    /// element; where it ends within one (the shard's end) the rest of that element counts as zeros, so
+    /// only the last piece of a shard may. Pieces of one blob must not overlap.
+    pub fn absorb(&mut self, gamma: Gamma, offset_in_blob: usize, bytes: &[u8]) -> Result<(), FoldError> {
+        if !offset_in_blob.is_multiple_of(ELEMENT_LEN) {
+            return Err(FoldError::Misaligned { offset: offset_in_blob });
+        }
+        if bytes.len() > BLOB_LEN.saturating_sub(offset_in_blob) {
+            return Err(FoldError::PastBlob { offset: offset_in_blob, len: bytes.len() });
+        }
+        if !bytes.is_empty() {
+            accumulate::add_products(&mut self.0[offset_in_blob / ELEMENT_LEN..], bytes, gamma.0);
+        }
+        Ok(())
     }
 
-    /// Adds another sum.
-    pub fn merge(&mut self, _other: &Self) {
-        todo!()
+    /// Adds another sum: the same as absorbing here what that one absorbed.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, other) in self.0.iter_mut().zip(&other.0) {
+            accumulate::add(sum, other);
+        }
     }
 
-    /// Opens the sum at z.
-    pub fn open(self, _setup: &Setup, _z: Scalar) -> Opening {
-        todo!()
+    /// The sum's value at `z` with its proof.
+    pub fn open(self, setup: &Setup, z: Scalar) -> Opening {
+        let (y, quotient) = Domain::get().divide(&self.values(), z.0);
+        let scalars: Vec<_> = quotient.iter().map(accumulate::limbs).collect();
+        Opening { y: Scalar(y).to_bytes(), proof: Proof(setup.sum_of_products(&scalars).compress()) }
     }
 
-    /// The sum's value at z, without a proof (what a witness holds).
-    pub fn evaluate(self, _z: Scalar) -> Scalar {
-        todo!()
+    /// The sum's value at `z` alone: what a witness remembers.
+    pub fn evaluate(&self, z: Scalar) -> Scalar {
+        Scalar(Domain::get().evaluate(&self.values(), z.0))
+    }
+
+    pub(crate) fn values(&self) -> Vec<Fr> {
+        self.0.iter().map(accumulate::reduce).collect()
     }
 }
 
 impl Default for Fold {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl std::fmt::Debug for Fold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fold(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::slow;
+
+    fn blob(seed: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
+        out
+    }
+
+    #[test]
+    fn pieces_that_do_not_fit_are_refused_and_add_nothing() {
+        let mut fold = Fold::new();
+        assert_eq!(fold.absorb(Gamma(1), 30, &[1]), Err(FoldError::Misaligned { offset: 30 }));
+        let late = FoldError::PastBlob { offset: BLOB_LEN - 31, len: 32 };
+        assert_eq!(fold.absorb(Gamma(1), BLOB_LEN - 31, &[1; 32]), Err(late));
+        let past = FoldError::PastBlob { offset: BLOB_LEN + 31, len: 1 };
+        assert_eq!(fold.absorb(Gamma(1), BLOB_LEN + 31, &[1]), Err(past));
+        assert_eq!(fold.absorb(Gamma(1), BLOB_LEN, &[]), Ok(()));
+        assert_eq!(fold.absorb(Gamma(1), BLOB_LEN - 31, &[]), Ok(()));
+        assert_eq!(fold.values(), Fold::new().values());
+    }
+
+    #[test]
+    fn the_largest_elements_and_coefficients_carry_into_the_last_limb() {
+        let ones = vec![0xff; 3 * ELEMENT_LEN];
+        let mut fold = Fold::new();
+        for limb in &mut fold.0[0][..6] {
+            *limb = u64::MAX;
+        }
+        let before = fold.values();
+        for _ in 0..1000 {
+            fold.absorb(Gamma(u128::MAX), 0, &ones).unwrap();
+        }
+        assert!(fold.0[0][6] > 0);
+        let product = slow::elements(&ones)[0] * Gamma(u128::MAX).to_fr() * Fr::from(1000u64);
+        let after = fold.values();
+        assert_eq!(after[0], before[0] + product);
+        assert_eq!(after[1..3], [product; 2]);
+        assert_eq!(after[3], Fr::from(0u64));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn pieces_in_any_order_are_the_slow_fold(
+            blobs in prop::collection::vec((any::<u64>(), any::<u128>(), 0..=BLOB_LEN), 1..5),
+            cuts in prop::collection::vec(1usize..2000, 4..5),
+            split in any::<u64>(),
+        ) {
+            let terms: Vec<(Gamma, Vec<u8>)> =
+                blobs.iter().map(|(seed, gamma, len)| (Gamma(*gamma), blob(*seed, *len))).collect();
+            let mut pieces = vec![];
+            for (at, (gamma, bytes)) in terms.iter().enumerate() {
+                let piece_len = cuts[at % cuts.len()] * ELEMENT_LEN;
+                pieces.extend(bytes.chunks(piece_len).enumerate().map(|(i, piece)| (*gamma, i * piece_len, piece)));
+            }
+            pieces.sort_by_key(|(gamma, offset, _)| blake3::hash(&(gamma.0 ^ (*offset as u128) ^ u128::from(split)).to_le_bytes()).as_bytes()[..8].to_vec());
+            let mut halves = [Fold::new(), Fold::new()];
+            for (at, (gamma, offset, piece)) in pieces.into_iter().enumerate() {
+                halves[(split >> (at % 64)) as usize & 1].absorb(gamma, offset, piece).unwrap();
+            }
+            let [mut fold, other] = halves;
+            fold.merge(&other);
+            prop_assert_eq!(fold.values(), slow::fold(&terms));
+        }
     }
 }

@@ -12,6 +12,12 @@
 //!
 //! What a peer's bytes can be is a [`Verdict`], never an `Err`.
 
+#![deny(unsafe_code)]
+
+mod accumulate;
+mod domain;
+mod ffi;
+mod fixed_base;
 mod fold;
 mod list;
 mod opening;
@@ -19,6 +25,9 @@ mod pack;
 mod point;
 mod scalar;
 mod setup;
+#[cfg(test)]
+mod slow;
+mod sums;
 mod verify;
 
 pub use fold::{Fold, FoldError};

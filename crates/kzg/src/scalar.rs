@@ -39,6 +39,12 @@ impl Scalar {
         out
     }
 
+    pub(crate) fn to_le_bytes(self) -> [u8; Self::LEN] {
+        let mut out = self.to_bytes();
+        out.reverse();
+        out
+    }
+
     /// Reduces 64 uniform bytes (big-endian): the bias is below 2^-256. For points drawn from a seed.
     pub fn from_wide(bytes: &[u8; 64]) -> Self {
         Self(Fr::from_be_bytes_mod_order(bytes))

@@ -1,13 +1,31 @@
-//! Verification.
+//! The auditor's side of a fold: one pairing equation a claim, or one for a whole round.
+//!
+//! A claim (γ_i, C_i, z, y, π) holds iff e(Σ γ_i C_i − y·[1]₁ + z·π, [1]₂) = e(π, [τ]₂): the equation of
+//! EIP-4844's `verify_kzg_proof` with z moved to the left, so that both points of G2 are the setup's and prepared.
+//!
+//! A batch sums the equations of many claims under random 128-bit coefficients: two pairings in all. A false
+//! claim passes with probability 2^-127, *if* nobody who answers could know the coefficients.
 
-use crate::{CheckedCommitment, Gamma, Opening, PointError, Scalar, ScalarError, Setup};
+use ark_bls12_381::Fr;
+use ark_ff::Zero;
+use holdfast_types::Transcript;
+
+use crate::{
+    CheckedCommitment, Gamma, Opening, PointError, Scalar, ScalarError, Setup,
+    ffi::{self, Affine, Point},
+    point,
+};
+
+/// Claims of more terms are summed on their own first, under their 128-bit γ. Shorter ones go into one sum
+/// with the batch's coefficient multiplied in: 255 bits, but one long sum is cheaper a term than many short ones.
+const MERGED_TERMS_MAX: usize = 512;
 
 /// One answer to a fold.
 #[derive(Clone, Copy, Debug)]
 pub struct FoldClaim<'a> {
-    /// (γ, commitment) of every blob folded.
+    /// γ and commitment of every blob folded; any order.
     pub terms: &'a [(Gamma, &'a CheckedCommitment)],
-    /// Where it was opened.
+    /// Where the sum was opened.
     pub z: Scalar,
     /// What the peer answered.
     pub opening: Opening,
@@ -34,7 +52,7 @@ pub enum Verdict {
     Malformed(Malformed),
 }
 
-/// One verdict a claim, in their order.
+/// One verdict a claim, in the claims' order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct BatchVerdict(pub Vec<Verdict>);
@@ -46,13 +64,177 @@ impl BatchVerdict {
     }
 }
 
-/// Verifies one claim.
-pub fn verify(_setup: &Setup, _claim: &FoldClaim<'_>) -> Verdict {
-    todo!()
+/// Verifies one claim: a sum of 128-bit products and two pairings.
+pub fn verify(setup: &Setup, claim: &FoldClaim<'_>) -> Verdict {
+    match Parsed::new(claim) {
+        Err(malformed) => Verdict::Malformed(malformed),
+        Ok(parsed) if parsed.sides().cancel(setup) => Verdict::Holds,
+        Ok(_) => Verdict::Wrong,
+    }
 }
 
-/// Verifies all claims as one random combination; on failure finds the false ones.
-/// `entropy` must be drawn after the last answer came, from the operating system.
-pub fn verify_batch(_setup: &Setup, _claims: &[FoldClaim<'_>], _entropy: [u8; 32]) -> BatchVerdict {
-    todo!()
+/// Verifies all claims by two pairings, and where that fails finds out which are false.
+///
+/// `entropy` must come from the operating system, drawn **after** the last answer is in: whoever knows the
+/// coefficients beforehand can make two wrong answers whose errors cancel. Never derive it from the seed.
+pub fn verify_batch(setup: &Setup, claims: &[FoldClaim<'_>], entropy: [u8; 32]) -> BatchVerdict {
+    let mut verdicts = Vec::with_capacity(claims.len());
+    let (mut parsed, mut places) = (Vec::new(), Vec::new());
+    for (place, claim) in claims.iter().enumerate() {
+        verdicts.push(match Parsed::new(claim) {
+            Err(malformed) => Verdict::Malformed(malformed),
+            Ok(claim) => {
+                parsed.push(claim);
+                places.push(place);
+                // Until shown otherwise, below.
+                Verdict::Holds
+            }
+        });
+    }
+    let coefficients = coefficients(claims, entropy, parsed.len());
+    if !combined(&parsed, &coefficients).cancel(setup) {
+        // Each claim's own sums once, then only cheap sums of pairs of points: a round full of lies
+        // costs little more than verifying it one by one.
+        let sides: Vec<Sides> = parsed.iter().map(Parsed::sides).collect();
+        let mut wrong = Vec::new();
+        bisect(setup, &sides, &coefficients, 0, &mut wrong);
+        for index in wrong {
+            verdicts[places[index]] = Verdict::Wrong;
+        }
+    }
+    BatchVerdict(verdicts)
 }
+
+/// A claim whose peer's bytes are well-formed.
+struct Parsed<'a> {
+    terms: &'a [(Gamma, &'a CheckedCommitment)],
+    z: Fr,
+    y: Fr,
+    proof: Affine,
+}
+
+impl<'a> Parsed<'a> {
+    fn new(claim: &FoldClaim<'a>) -> Result<Self, Malformed> {
+        let y = claim.opening.value().map_err(Malformed::Value)?;
+        // Every π on its own: errors outside the subgroup could cancel in a sum.
+        let proof = point::parse(&claim.opening.proof.0).map_err(Malformed::Proof)?;
+        Ok(Self { terms: claim.terms, z: claim.z.0, y: y.0, proof })
+    }
+
+    /// Σ γ_i C_i.
+    fn commitment(&self) -> Affine {
+        let points: Vec<Affine> = self.terms.iter().map(|(_, commitment)| commitment.0).collect();
+        let scalars: Vec<u8> = self.terms.iter().flat_map(|(gamma, _)| gamma.0.to_le_bytes()).collect();
+        ffi::sum_of_products(&points, &scalars, 128).to_affine()
+    }
+
+    fn sides(&self) -> Sides {
+        let mut sum = Sum::default();
+        sum.push(self.proof, self.z);
+        sum.push(Affine::generator(), -self.y);
+        Sides { left: sum.finish().add_affine(&self.commitment()).to_affine(), right: self.proof }
+    }
+}
+
+/// The two points that are paired: the claim holds iff e(left, [1]₂) = e(right, [τ]₂).
+#[derive(Clone, Copy)]
+struct Sides {
+    left: Affine,
+    right: Affine,
+}
+
+impl Sides {
+    fn cancel(&self, setup: &Setup) -> bool {
+        let negated = Point::from(&self.right).negate().to_affine();
+        ffi::pairings_cancel(&self.left, &setup.one_g2, &negated, &setup.tau_g2)
+    }
+}
+
+/// Points with full-width scalars, to be summed at once.
+#[derive(Default)]
+struct Sum {
+    points: Vec<Affine>,
+    scalars: Vec<u8>,
+}
+
+impl Sum {
+    fn push(&mut self, point: Affine, scalar: Fr) {
+        self.points.push(point);
+        self.scalars.extend(Scalar(scalar).to_le_bytes());
+    }
+
+    fn finish(&self) -> Point {
+        ffi::sum_of_products(&self.points, &self.scalars, 255)
+    }
+}
+
+/// One coefficient a claim: 128 bits, never zero, or that claim would count for nothing.
+fn coefficients(claims: &[FoldClaim<'_>], entropy: [u8; 32], count: usize) -> Vec<u128> {
+    let mut transcript = Transcript::new("holdfast 2026 batch verification v1").absorb("entropy", &entropy);
+    // The answers too: should the entropy ever be drawn too early, they still had to be fixed first.
+    for claim in claims {
+        transcript.push("opening", &claim.opening.to_bytes());
+    }
+    let mut stream = transcript.stream();
+    let draw = || {
+        let mut bytes = [0; 16];
+        stream.fill(&mut bytes);
+        u128::from_le_bytes(bytes).max(1)
+    };
+    std::iter::repeat_with(draw).take(count).collect()
+}
+
+/// The random combination of all claims.
+fn combined(claims: &[Parsed<'_>], coefficients: &[u128]) -> Sides {
+    let mut sum = Sum::default();
+    let mut value = Fr::zero();
+    for (claim, coefficient) in claims.iter().zip(coefficients) {
+        let coefficient = Fr::from(*coefficient);
+        if claim.terms.len() > MERGED_TERMS_MAX {
+            sum.push(claim.commitment(), coefficient);
+        } else {
+            for (gamma, commitment) in claim.terms {
+                sum.push(commitment.0, gamma.to_fr() * coefficient);
+            }
+        }
+        sum.push(claim.proof, claim.z * coefficient);
+        value += claim.y * coefficient;
+    }
+    sum.push(Affine::generator(), -value);
+    let proofs: Vec<Affine> = claims.iter().map(|claim| claim.proof).collect();
+    Sides { left: sum.finish().to_affine(), right: short_sum(&proofs, coefficients) }
+}
+
+fn short_sum(points: &[Affine], coefficients: &[u128]) -> Affine {
+    let scalars: Vec<u8> = coefficients.iter().flat_map(|coefficient| coefficient.to_le_bytes()).collect();
+    ffi::sum_of_products(points, &scalars, 128).to_affine()
+}
+
+/// Finds the false ones among claims of which at least one is false; `first` is the index of the first.
+fn bisect(setup: &Setup, sides: &[Sides], coefficients: &[u128], first: usize, wrong: &mut Vec<usize>) {
+    if sides.len() <= 1 {
+        wrong.extend((0..sides.len()).map(|at| first + at));
+        return;
+    }
+    let (near, far) = sides.split_at(sides.len() / 2);
+    let (near_coefficients, far_coefficients) = coefficients.split_at(near.len());
+    if holds(setup, near, near_coefficients) {
+        // The whole is the sum of its halves, so the other half is where it fails.
+        return bisect(setup, far, far_coefficients, first + near.len(), wrong);
+    }
+    bisect(setup, near, near_coefficients, first, wrong);
+    if !holds(setup, far, far_coefficients) {
+        bisect(setup, far, far_coefficients, first + near.len(), wrong);
+    }
+}
+
+fn holds(setup: &Setup, sides: &[Sides], coefficients: &[u128]) -> bool {
+    let side = |of: fn(&Sides) -> Affine| {
+        let points: Vec<Affine> = sides.iter().map(of).collect();
+        short_sum(&points, coefficients)
+    };
+    Sides { left: side(|sides| sides.left), right: side(|sides| sides.right) }.cancel(setup)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Polynomials by their values: the 4096 roots of unity in EIP-4844's order, a value anywhere, a quotient.
+//!
+//! A polynomial of degree < 4096 is the list of its values at the roots, root `i` being ω to the power of
+//! `i` with its 12 bits reversed. Formulas: EIP-4844 consensus specs, `evaluate_polynomial_in_evaluation_form`,
+//! `compute_kzg_proof_impl` and `compute_quotient_eval_within_domain`.
+
+use std::sync::OnceLock;
+
+use ark_bls12_381::Fr;
+use ark_ff::{Field, Zero, batch_inversion};
+use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
+
+use crate::ELEMENTS_PER_BLOB;
+
+/// The roots and what every evaluation needs of them.
+pub(crate) struct Domain {
+    domain: Radix2EvaluationDomain<Fr>,
+    roots: Vec<Fr>,
+}
+
+/// Position `index` with its 12 bits in the opposite order.
+pub(crate) const fn reversed(index: usize) -> usize {
+    index.reverse_bits() >> (usize::BITS - ELEMENTS_PER_BLOB.trailing_zeros())
+}
+
+impl Domain {
+    /// The one domain of this crate, computed at first use.
+    pub(crate) fn get() -> &'static Self {
+        static DOMAIN: OnceLock<Domain> = OnceLock::new();
+        DOMAIN.get_or_init(|| {
+            let Some(domain) = Radix2EvaluationDomain::new(ELEMENTS_PER_BLOB) else {
+                unreachable!("the field's order minus one is a multiple of 2^32")
+            };
+            let roots = (0..ELEMENTS_PER_BLOB).map(|index| domain.element(reversed(index))).collect();
+            Self { domain, roots }
+        })
+    }
+
+    /// The Lagrange polynomials' values at `z`: P(z) = Σ values[i] · result[i].
+    pub(crate) fn lagrange_at(&self, z: Fr) -> Vec<Fr> {
+        let natural = self.domain.evaluate_all_lagrange_coefficients(z);
+        (0..ELEMENTS_PER_BLOB).map(|index| natural[reversed(index)]).collect()
+    }
+
+    /// Root `index`, in the blob's order.
+    #[cfg(test)]
+    pub(crate) fn root(&self, index: usize) -> Fr {
+        self.roots[index]
+    }
+
+    /// P(z).
+    pub(crate) fn evaluate(&self, values: &[Fr], z: Fr) -> Fr {
+        inner_product(values, &self.lagrange_at(z))
+    }
+
+    /// y = P(z), and (P − y) / (X − z) by its values.
+    pub(crate) fn divide(&self, values: &[Fr], z: Fr) -> (Fr, Vec<Fr>) {
+        let mut inverses: Vec<Fr> = self.roots.iter().map(|root| *root - z).collect();
+        let at_root = inverses.iter().position(Zero::is_zero);
+        // Leaves a zero as it is.
+        batch_inversion(&mut inverses);
+        if let Some(at) = at_root {
+            return (values[at], self.quotient_at_root(values, &inverses, at));
+        }
+        // P(z) = (z^n − 1)/n · Σ p_i ω_i / (z − ω_i); the inverses here are of ω_i − z.
+        let sum: Fr =
+            values.iter().zip(&inverses).zip(&self.roots).map(|((p, inverse), root)| *p * inverse * root).sum();
+        let y = -sum * self.domain.evaluate_vanishing_polynomial(z) * self.domain.size_inv;
+        let quotient = values.iter().zip(&inverses).map(|(p, inverse)| (*p - y) * inverse).collect();
+        (y, quotient)
+    }
+
+    /// The quotient where z is root `at` itself, so that its value there would be 0/0:
+    /// q_at = Σ_{i ≠ at} (p_i − y) ω_i / (z (z − ω_i)).
+    fn quotient_at_root(&self, values: &[Fr], inverses: &[Fr], at: usize) -> Vec<Fr> {
+        let y = values[at];
+        let mut quotient: Vec<Fr> = values.iter().zip(inverses).map(|(p, inverse)| (*p - y) * inverse).collect();
+        let sum: Fr = quotient.iter().zip(&self.roots).map(|(q, root)| *q * root).sum();
+        // 1/z is the root itself, reversed on the circle; z is never zero.
+        let Some(inverse) = self.roots[at].inverse() else { unreachable!("a root of unity is not zero") };
+        quotient[at] = -sum * inverse;
+        quotient
+    }
+}
+
+pub(crate) fn inner_product(a: &[Fr], b: &[Fr]) -> Fr {
+    a.iter().zip(b).map(|(a, b)| *a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::One;
+    use ark_poly::{
+        DenseUVPolynomial, Polynomial,
+        univariate::{DenseOrSparsePolynomial, DensePolynomial},
+    };
+
+    use super::*;
+    use crate::slow;
+
+    #[test]
+    fn value_and_quotient_are_those_of_long_division_also_at_a_root() {
+        let domain = Domain::get();
+        let values: Vec<Fr> = (0..ELEMENTS_PER_BLOB as u64).map(|i| Fr::from(i * i * i + 7)).collect();
+        let polynomial = slow::interpolate(&values);
+        for z in [Fr::from(123_456_789u64), domain.roots[0], domain.roots[77], domain.roots[4095], Fr::zero()] {
+            let (y, quotient) = domain.divide(&values, z);
+            assert_eq!(y, polynomial.evaluate(&z));
+            assert_eq!(y, domain.evaluate(&values, z));
+            let divisor = DensePolynomial::from_coefficients_vec(vec![-z, Fr::one()]);
+            let numerator = &polynomial - &DensePolynomial::from_coefficients_vec(vec![y]);
+            let (expected, rest) = DenseOrSparsePolynomial::from(numerator)
+                .divide_with_q_and_r(&DenseOrSparsePolynomial::from(divisor))
+                .unwrap();
+            assert!(rest.is_zero());
+            assert_eq!(slow::interpolate(&quotient), expected);
+        }
+    }
+}
