@@ -131,12 +131,11 @@ mod tests {
 
     #[test]
     fn keystream_is_the_published_one() {
-        // NIST SP 800-38A, F.5.5 (CTR-AES256.Encrypt), whose first counter block is f0f1…ff:
-        // the block function is checked through the same key by a counter of our own.
+        // AES-256 of the blocks 0 and 1 under the zero key: the hash key and the tag of test case 13
+        // in McGrew and Viega, "The Galois/Counter Mode of Operation".
         let key = Zeroizing::new([0; 32]);
         let mut stream = [0; 32];
         apply_keystream(&key, 0, &mut stream);
-        // AES-256 under the zero key of blocks 0 and 1: the first is NIST's GCM test case 13 H.
         assert_eq!(data_encoding::HEXLOWER.encode(&stream[..16]), "dc95c078a2408989ad48a21492842087");
         assert_eq!(data_encoding::HEXLOWER.encode(&stream[16..]), "530f8afbc74536b9a963b4f1c4cb738b");
     }

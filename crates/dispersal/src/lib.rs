@@ -49,6 +49,7 @@
 mod cipher;
 mod cut;
 mod encode;
+mod extent;
 mod frame;
 mod geometry;
 mod key;
@@ -68,6 +69,7 @@ mod table;
 pub use cipher::TAG_LEN;
 pub use cut::{CutSegment, Piece, SEGMENT_EXTENTS_MAX, SEGMENT_LEN_DEFAULT, SegmentCutter};
 pub use encode::{EncodedSegment, EncodedShard, Encoder};
+pub use extent::{ExtentError, ExtentMap, StreamPart};
 pub use frame::{Codec, FRAME_SEALED_LEN_MAX, SUITE, SealedFrame};
 pub use geometry::{Geometry, PartRange, SegmentError};
 pub use key::{KEY_LEN, KeyCommitment, ObjectKey, PlacementSecret, RunSalt};

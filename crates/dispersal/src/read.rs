@@ -191,8 +191,8 @@ impl SegmentRead {
     }
 
     /// Plans anew when shards failed or came up: keeps what has come, and returns what is to be
-    /// fetched now. `available` lists what can be read *or has come whole*; a shard that lied is
-    /// left out and its bytes forgotten.
+    /// fetched now. `available` lists what can be read *or has come whole*, best of all first what has
+    /// come; a shard that lied is left out and its bytes are forgotten.
     pub fn replan(&mut self, available: &[ShardIndex]) -> Result<Vec<Fetch>, SegmentError> {
         self.plan = ReadPlan::new(self.plan.geometry, self.plan.range, available)?;
         self.held.retain(|shard, _| available.contains(shard));
