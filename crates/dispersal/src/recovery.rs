@@ -54,6 +54,26 @@ pub struct RecoveryWrap {
     pub sealed: [u8; WRAPPED_LEN],
 }
 
+impl RecoveryWrap {
+    /// Bytes of the fixed encoding.
+    pub const LEN: usize = KEY_LEN + WRAPPED_LEN;
+
+    /// Encapsulated key, then sealed secret: what a client sends with its segment.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        let (encapsulated, sealed) = out.split_at_mut(KEY_LEN);
+        encapsulated.copy_from_slice(&self.encapsulated);
+        sealed.copy_from_slice(&self.sealed);
+        out
+    }
+
+    /// The inverse of [`RecoveryWrap::to_bytes`]; `None` for another length.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (encapsulated, sealed) = bytes.split_first_chunk()?;
+        Some(Self { encapsulated: *encapsulated, sealed: sealed.try_into().ok()? })
+    }
+}
+
 /// The public half of the auditor's recovery key (X25519): what clients wrap to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecoveryPublicKey(pub [u8; KEY_LEN]);
@@ -165,13 +185,12 @@ mod tests {
         assert!(RecoveryKey::from_bytes([6; 32]).unwrap(&binding(), &wrap).is_err());
         let moved = SegmentBinding { code: Code::new(9, 4).unwrap(), ..binding() };
         assert!(key.unwrap(&moved, &wrap).is_err());
-        for at in 0..KEY_LEN + WRAPPED_LEN {
-            let mut bad = wrap;
-            if at < KEY_LEN {
-                bad.encapsulated[at] ^= 1
-            } else {
-                bad.sealed[at - KEY_LEN] ^= 1
-            }
+        assert_eq!(RecoveryWrap::from_bytes(&wrap.to_bytes()), Some(wrap));
+        assert_eq!(RecoveryWrap::from_bytes(&wrap.to_bytes()[1..]), None);
+        for at in 0..RecoveryWrap::LEN {
+            let mut bytes = wrap.to_bytes();
+            bytes[at] ^= 1;
+            let bad = RecoveryWrap::from_bytes(&bytes).unwrap();
             assert!(key.unwrap(&binding(), &bad).is_err(), "byte {at}");
         }
     }
