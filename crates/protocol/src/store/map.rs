@@ -98,6 +98,7 @@ impl Store for MapStore {
             StoreOp::NoteReceipts { upload, segment, receipts } => self.note_receipts(upload, segment, &receipts),
             StoreOp::CommitUpload { id, owner, objects, at } => self.commit_upload(id, owner, objects, at),
             StoreOp::ExpireUploads { now } => self.expire_uploads(now),
+            StoreOp::AbortUpload { id, owner, at } => self.abort_upload(id, owner, at),
             StoreOp::Object { owner, id } => self.object(owner, id),
             StoreOp::Objects { owner, after, limit } => self.objects_of(owner, after, limit),
             StoreOp::Extents { owner, id, from, to, limit } => self.extents(owner, id, from, to, limit),

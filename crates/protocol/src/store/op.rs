@@ -127,6 +127,17 @@ pub enum StoreOp {
         now: Wall,
     },
 
+    /// Gives an upload up as if it had expired. `Done` also where there is none of this owner, or a committed one: that is
+    /// left as it is.
+    AbortUpload {
+        /// Which.
+        id: UploadId,
+        /// Only its owner gives it up.
+        owner: OwnerId,
+        /// When.
+        at: Wall,
+    },
+
     /// One object of an owner.
     Object {
         /// Whose.

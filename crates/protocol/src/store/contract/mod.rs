@@ -29,6 +29,7 @@ promises! {
         receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
         a_commit_is_all_or_nothing, a_second_commit_answers_the_same, a_commit_below_all_shards_leaves_the_rest_absent,
         an_object_put_twice_keeps_the_first_copy, an_expired_upload_leaves_nothing_but_deletions,
+        an_aborted_upload_leaves_nothing_but_deletions,
         what_is_acknowledged_outlives_a_reopening;
     objects: an_object_is_seen_by_its_owner_only, objects_come_in_order_and_in_pages,
         extents_come_by_the_bytes_they_touch, deleting_keeps_a_shared_segment_until_its_last_object,

@@ -229,6 +229,27 @@ pub(super) fn an_expired_upload_leaves_nothing_but_deletions(store: &mut dyn Sto
     assert_eq!(deletions(store), vec![]);
 }
 
+pub(super) fn an_aborted_upload_leaves_nothing_but_deletions(store: &mut dyn Store) {
+    nodes(store, 4);
+    put(store, 1);
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    stage(store, staged(2, 2, 1, 0, [1, 2, 3, 4]), 2);
+    let abort = |n: u8, of: u8| StoreOp::AbortUpload { id: upload_id(n), owner: owner(of), at: START };
+    done(store, abort(2, 2));
+    assert_eq!(found(store, 2).1.len(), 1);
+    for _ in 0..2 {
+        done(store, abort(2, 1));
+        assert_eq!(store.apply(StoreOp::Upload { id: upload_id(2), owner: owner(1) }), StoreReply::NotFound);
+        assert!(used(store).values().all(|used| *used == SHARD));
+        let queued: Vec<_> = deletions(store).into_iter().map(|row| (row.shard, row.due)).collect();
+        assert_eq!(queued, (0..4).map(|index| (shard_id(2, index), START)).collect::<Vec<_>>());
+    }
+    // What is committed is the catalog's: only a deletion takes it away.
+    done(store, abort(1, 1));
+    assert!(found(store, 1).0.committed);
+    assert_eq!(view(store, 1).placements.len(), 4);
+}
+
 pub(super) fn what_is_acknowledged_outlives_a_reopening(store: &mut dyn Store) {
     nodes(store, 4);
     put(store, 1);

@@ -198,11 +198,22 @@ impl MapStore {
         let late = |upload: &&Upload| upload.row.expires < now;
         let ids: Vec<UploadId> = self.uploads.values().filter(late).map(|upload| upload.row.id).collect();
         for id in ids {
-            let Some(upload) = self.uploads.remove(&id) else { continue };
-            for staged in upload.staged.values() {
-                self.drop_staged(staged, now);
-            }
+            self.drop_upload(id, now);
         }
         StoreReply::Done
+    }
+
+    pub(super) fn abort_upload(&mut self, id: UploadId, owner: OwnerId, at: Wall) -> StoreReply {
+        if self.own_upload(id, owner).is_some_and(|upload| !upload.row.committed) {
+            self.drop_upload(id, at);
+        }
+        StoreReply::Done
+    }
+
+    fn drop_upload(&mut self, id: UploadId, due: Wall) {
+        let Some(upload) = self.uploads.remove(&id) else { return };
+        for staged in upload.staged.values() {
+            self.drop_staged(staged, due);
+        }
     }
 }
