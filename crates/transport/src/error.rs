@@ -171,7 +171,7 @@ impl TransportError {
                     None => Self::Handshake { why: tls.to_string() },
                 }
             }
-            _ => Self::Handshake { why: tls.to_string() },
+            _ => Self::Handshake { why: tls_words(tls) },
         }
     }
 }
@@ -199,6 +199,18 @@ impl From<TransportError> for Status {
             | TransportError::Issue { .. } => Code::FailedPrecondition,
         };
         Status::new(code, error.to_string())
+    }
+}
+
+/// What TLS says, in our words where its own mislead.
+pub(crate) fn tls_words(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+    match error {
+        // Two authorities made for one cluster name differ by their keys only, which shows as a bad signature.
+        rustls::Error::InvalidCertificate(BadSignature | UnknownIssuer) => {
+            "the certificate was issued by another authority than this cluster's".into()
+        }
+        _ => error.to_string(),
     }
 }
 

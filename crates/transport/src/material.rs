@@ -14,7 +14,9 @@ use rustls::{
 };
 
 use crate::{
-    ClusterName, Subject, TransportError, files,
+    ClusterName, Subject, TransportError,
+    error::tls_words,
+    files,
     identity::{self, CertificateNames},
     limits::CHAIN_LEN_MAX,
     tls,
@@ -148,7 +150,10 @@ fn verify_own(roots: &Arc<RootCertStore>, chain: &[CertificateDer<'static>], now
         .map_err(|e| unusable(e.to_string()))?;
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_millis(now.0));
     verifier.verify_client_cert(&chain[0], &chain[1..], now).map(|_| ()).map_err(|e| {
-        unusable(format!("our own certificate does not hold now under this CA ({e}); have it issued anew"))
+        unusable(format!(
+            "our own certificate does not hold now under this CA ({}); have it issued anew",
+            tls_words(&e)
+        ))
     })
 }
 

@@ -102,13 +102,20 @@ impl Listener {
     /// Binds `address`; port 0 lets the operating system choose.
     ///
     /// # Errors
-    /// [`TransportError::Listen`] if the address cannot be had.
+    /// [`TransportError::Listen`] if the address cannot be had, [`TransportError::Material`] if the
+    /// certificate is of a role that does not listen.
     pub async fn bind(
         address: SocketAddr,
         material: &TlsMaterial,
         limits: ListenerLimits,
     ) -> Result<Self, TransportError> {
         let refused = |error: io::Error| TransportError::Listen { address, why: error.to_string() };
+        // Every peer would refuse it; better that the operator hears it first.
+        if !material.subject().role().listens() {
+            let got = material.subject();
+            let why = format!("expected a certificate of a node or an auditor to listen with, got one of {got}");
+            return Err(TransportError::Material { why });
+        }
         let door = Arc::new(Door {
             tls: TlsAcceptor::from(tls::server_config(material)?),
             cluster: material.cluster().clone(),
