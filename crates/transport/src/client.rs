@@ -255,9 +255,7 @@ impl Route {
         // In TLS 1.3 the client is done before the server has seen the client's certificate. Its
         // first frame says that it took it; an alert in its place says why not.
         match timeout(ACCEPTANCE_TIMEOUT, tls.fill_buf()).await {
-            Ok(Ok([])) => {
-                Err(TransportError::Handshake { why: "the peer closed the connection after the handshake".into() })
-            }
+            Ok(Ok([])) => Err(TransportError::Interrupted { why: "closed right after the handshake".into() }),
             Ok(Err(error)) => Err(broken(error)),
             Ok(Ok(_)) | Err(_) => Ok(tls),
         }

@@ -67,6 +67,14 @@ pub enum TransportError {
         /// The alert's name.
         alert: String,
     },
+    /// The peer hung up without saying why: it stops, restarts, or has no place for us.
+    #[error(
+        "the peer hung up ({why}); it may be stopping, or hold too many connections of ours: try again, then read its log"
+    )]
+    Interrupted {
+        /// What happened.
+        why: String,
+    },
     /// Nothing useful answered in time.
     #[error("no connection to {address}: {why}; see that the peer runs and the address is right")]
     Unreachable {
@@ -123,7 +131,7 @@ impl TransportError {
     /// Whether the same attempt may succeed later without anybody changing a configuration.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Interrupted { .. } => true,
             // One address that may come back is reason enough to try again.
             Self::AllAddresses { attempts, .. } => attempts.iter().any(|(_, error)| error.is_transient()),
             Self::Name { .. }
@@ -160,7 +168,7 @@ impl TransportError {
     /// What a failed handshake means.
     pub(crate) fn from_handshake(error: &io::Error) -> Self {
         let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-            return Self::Handshake { why: format!("the connection broke off ({error})") };
+            return Self::Interrupted { why: error.to_string() };
         };
         match tls {
             rustls::Error::AlertReceived(alert) => Self::Refused { alert: format!("{alert:?}") },
@@ -185,7 +193,9 @@ impl From<TransportError> for rustls::Error {
 impl From<TransportError> for Status {
     fn from(error: TransportError) -> Self {
         let code = match &error {
-            TransportError::Unreachable { .. } | TransportError::AllAddresses { .. } => Code::Unavailable,
+            TransportError::Unreachable { .. }
+            | TransportError::Interrupted { .. }
+            | TransportError::AllAddresses { .. } => Code::Unavailable,
             TransportError::Identity { .. }
             | TransportError::Cluster { .. }
             | TransportError::Peer { .. }

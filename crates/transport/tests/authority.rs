@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod cluster;
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use common::{DAY, auditor, authority, client, issue, node, now};
+use cluster::{DAY, auditor, authority, client, issue, node, now};
 use holdfast_transport::{ClusterCa, KeyRequest, TlsMaterial, TransportError, Validity};
 use holdfast_types::{Millis, Wall};
 use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ED25519, SanType};

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod cluster;
 
-use common::{
+use cluster::{
     V4, auditor, authority, call, client, connect,
     foreign::{self, P256_ONLY, V12, V13, X25519_ONLY},
     issue, material, node, serve,

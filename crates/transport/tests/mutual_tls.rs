@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
+mod cluster;
 
-use common::{
+use cluster::{
     DAY, V4, V6, auditor, authority, authority_since, call, client, connect, expired,
     foreign::{self, HYBRID, V13},
     issue, material, node, now, serve,
