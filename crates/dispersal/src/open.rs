@@ -270,3 +270,41 @@ impl Opener {
         if expected == got { Ok(()) } else { Err(OpenError::Root { expected, got }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::FRAME_LEN;
+
+    use super::*;
+    use crate::{
+        key::RunSalt,
+        record::Frames,
+        seal::{Description, Sealer},
+    };
+
+    #[test]
+    fn a_stream_cut_after_a_whole_frame_does_not_pass_for_a_shorter_object() {
+        // Whoever has the key and cuts stream, table and root alike still has no last frame.
+        let key = ObjectKey::from_bytes([1; 32]);
+        let mut sealer = Sealer::new(key.clone(), RunSalt([2; 32])).unwrap();
+        let frame = sealer.push(&vec![0; FRAME_LEN as usize + 5]).unwrap().remove(0);
+        let whole = sealer.finish(Description::default()).unwrap().manifest.open(&key).unwrap();
+        let Frames::Inline(entries) = &whole.frames else { panic!("two frames are inline") };
+        let cut = Index { plain_len: FRAME_LEN, frames: Frames::Inline(entries[..3].to_vec()), ..whole.clone() };
+        let manifest = Manifest::seal(&key, frame.bytes.len() as u64, Root::of(&frame.bytes), &cut).unwrap();
+        let mut opener = Opener::new(&key, &manifest, None).unwrap();
+        let error = opener.push(&frame.bytes).unwrap_err();
+        assert!(matches!(error, OpenError::Frame { frame: FrameIndex(0), .. }), "{error}");
+    }
+
+    #[test]
+    fn a_stream_that_opens_and_is_not_the_manifest_s_convicts_its_sealer() {
+        let key = ObjectKey::from_bytes([1; 32]);
+        let sealed = Sealer::new(key.clone(), RunSalt([2; 32])).unwrap().finish(Description::default()).unwrap();
+        let index = sealed.manifest.open(&key).unwrap();
+        let manifest = Manifest::seal(&key, sealed.manifest.sealed_len(), Root::of(b"other"), &index).unwrap();
+        let mut opener = Opener::new(&key, &manifest, None).unwrap();
+        opener.push(&sealed.frame.bytes).unwrap();
+        assert!(matches!(opener.finish(), Err(OpenError::Root { .. })));
+    }
+}

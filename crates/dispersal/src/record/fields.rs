@@ -195,7 +195,7 @@ fn parse(kind: &'static str, bytes: &[u8], max: usize) -> Result<(BTreeMap<Strin
         _ => None,
     };
     let Some([version, compatible, incompatible]) = numbers.as_deref() else {
-        return Err(RecordError::Kind { expected: "a record of Holdfast" });
+        return Err(RecordError::Kind { expected: kind });
     };
     if *version != VERSION {
         let (expected, got) = (format!("version {VERSION}"), format!("version {version}"));

@@ -6,8 +6,8 @@ use ipld_core::ipld::Ipld;
 use merkle_cid::Codec;
 
 use super::fields::{
-    Fields, RecordError, RecordKind, as_array, as_link, as_number, as_text, as_tuple, bytes, decode, encode, link,
-    number, optional, text,
+    Fields, RecordError, RecordKind, as_array, as_link, as_number, as_text, as_tuple, bytes, canonical, decode, encode,
+    format, link, number, optional, text,
 };
 use crate::{
     cipher::{open_once, seal_once},
@@ -130,6 +130,7 @@ pub struct Manifest {
     sealed_len: u64,
     sealed_root: Root,
     commitment: KeyCommitment,
+    context: [u8; 32],
     index: Vec<u8>,
     bytes: Vec<u8>,
 }
@@ -149,7 +150,7 @@ impl Manifest {
             }
         }
         let commitment = key.commitment();
-        let context = context(sealed_len, sealed_root, commitment);
+        let context = context(&format(), sealed_len, sealed_root, commitment)?;
         let index = seal_once(&key.index_key(), 0, &context, &index.to_ipld()?);
         let fields = [
             ("suite", number(u64::from(SUITE))),
@@ -159,7 +160,7 @@ impl Manifest {
             ("index", bytes(&index)),
         ];
         let bytes = encode(RecordKind::Manifest, fields, RECORD_LEN_MAX)?;
-        Ok(Self { sealed_len, sealed_root, commitment, index, bytes })
+        Ok(Self { sealed_len, sealed_root, commitment, context, index, bytes })
     }
 
     /// Reads a manifest that is expected to be that of `object`: the name is verified first.
@@ -190,9 +191,10 @@ impl Manifest {
         }
         let sealed_root = Root(fields.array("sealedRoot")?);
         let commitment = KeyCommitment(fields.array("keyCommitment")?);
+        let context = context(fields.format(), sealed_len, sealed_root, commitment)?;
         let index = fields.bytes("index")?;
         fields.done()?;
-        Ok(Self { sealed_len, sealed_root, commitment, index, bytes: bytes.to_vec() })
+        Ok(Self { sealed_len, sealed_root, commitment, context, index, bytes: bytes.to_vec() })
     }
 
     /// Opens the index, if `key` is the object's.
@@ -201,8 +203,7 @@ impl Manifest {
         if key.commitment() != self.commitment {
             return Err(OpenError::Key);
         }
-        let context = context(self.sealed_len, self.sealed_root, self.commitment);
-        let index = open_once(&key.index_key(), 0, &context, &self.index).map_err(|_| OpenError::Index)?;
+        let index = open_once(&key.index_key(), 0, &self.context, &self.index).map_err(|_| OpenError::Index)?;
         let index = Index::from_fields(decode(RecordKind::Manifest, &index, RECORD_LEN_MAX)?)?;
         match &index.frames {
             Frames::Inline(entries) if entries.len() as u64 > 3 * FRAMES_INLINE_MAX => {
@@ -239,12 +240,86 @@ impl Manifest {
     }
 }
 
-/// Binds the index to the fields in the clear: an index of the same key's other manifest does not fit.
-fn context(sealed_len: u64, sealed_root: Root, commitment: KeyCommitment) -> [u8; 32] {
-    Transcript::new("holdfast 2026 manifest index context v1")
+/// Binds the index to what is in the clear: an index of the same key's other manifest does not fit.
+fn context(
+    format: &Ipld,
+    sealed_len: u64,
+    sealed_root: Root,
+    commitment: KeyCommitment,
+) -> Result<[u8; 32], RecordError> {
+    let transcript = Transcript::new("holdfast 2026 manifest index context v1")
+        .absorb("format", &canonical(RecordKind::Manifest.name(), format)?)
         .absorb_u64("suite", u64::from(SUITE))
         .absorb_u64("sealed length", sealed_len)
         .absorb("sealed root", sealed_root.as_bytes())
-        .absorb("key commitment", &commitment.0)
-        .digest()
+        .absorb("key commitment", &commitment.0);
+    Ok(transcript.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::FRAMES_PER_PAGE;
+
+    #[test]
+    fn the_largest_manifest_is_one_record() {
+        let salt = |n: u64| RunSalt(*blake3::hash(&n.to_be_bytes()).as_bytes());
+        let last = OBJECT_LEN_MAX / FRAME_LEN - 1;
+        let run =
+            |n| Run { first_frame: FrameIndex(if n == 0 { 0 } else { last - RUNS_MAX as u64 + n }), salt: salt(n) };
+        let page = |n| PageRef { root: Root(salt(n).0), sealed_start: u64::MAX - FRAME_PAGES_MAX + n };
+        let index = Index {
+            name: Some("n".repeat(HINT_LEN_MAX)),
+            media_type: Some("m".repeat(HINT_LEN_MAX)),
+            plain_len: OBJECT_LEN_MAX,
+            runs: (0..RUNS_MAX as u64).map(run).collect(),
+            frames: Frames::Paged((0..FRAME_PAGES_MAX).map(page).collect()),
+        };
+        assert_eq!(FRAME_PAGES_MAX * FRAMES_PER_PAGE, frame_count(OBJECT_LEN_MAX));
+        let key = ObjectKey::from_bytes([1; 32]);
+        let manifest = Manifest::seal(&key, 2 * OBJECT_LEN_MAX, Root::of(b""), &index).unwrap();
+        assert!(manifest.bytes().len() <= RECORD_LEN_MAX);
+        assert_eq!(Manifest::decode(manifest.bytes()).unwrap().open(&key).unwrap(), index);
+
+        let inline = Frames::Inline(vec![0; 3 * FRAMES_INLINE_MAX as usize]);
+        let index =
+            Index { plain_len: FRAMES_INLINE_MAX * FRAME_LEN, frames: inline, runs: index.runs[..1].to_vec(), ..index };
+        assert!(Manifest::seal(&key, 1, Root::of(b""), &index).is_ok());
+    }
+
+    #[test]
+    fn runs_that_share_a_salt_or_run_backwards_are_refused() {
+        let key = ObjectKey::from_bytes([1; 32]);
+        let run = |first, salt| Run { first_frame: FrameIndex(first), salt: RunSalt([salt; 32]) };
+        let open = |runs: &[Run]| {
+            let frames = Frames::Inline(vec![0; 9]);
+            let index = Index { name: None, media_type: None, plain_len: 3 * FRAME_LEN, runs: runs.to_vec(), frames };
+            Manifest::seal(&key, 1, Root::of(b""), &index).unwrap().open(&key).map(|_| ())
+        };
+        assert_eq!(open(&[run(0, 1), run(2, 2)]), Ok(()));
+        let broken: [&[Run]; 5] =
+            [&[], &[run(1, 1)], &[run(0, 1), run(3, 2)], &[run(0, 1), run(0, 2)], &[run(0, 1), run(1, 1)]];
+        for runs in broken {
+            assert!(matches!(open(runs), Err(OpenError::Record(RecordError::Field { field: "runs", .. }))), "{runs:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_names_its_frames() {
+        let index = Index {
+            name: None,
+            media_type: None,
+            plain_len: 2 * FRAME_LEN + 1,
+            runs: Vec::new(),
+            frames: Frames::Inline(Vec::new()),
+        };
+        let frames = |start, end| {
+            let range = index.frames_for(ByteRange::new(start, end).unwrap());
+            range.start.0..range.end.0
+        };
+        assert_eq!(frames(0, FRAME_LEN), 0..1);
+        assert_eq!(frames(FRAME_LEN - 1, FRAME_LEN + 1), 0..2);
+        assert_eq!(frames(2 * FRAME_LEN, 9 * FRAME_LEN), 2..3);
+        assert!(frames(5, 5).is_empty());
+    }
 }

@@ -1,6 +1,6 @@
 //! A cluster in memory: what a client puts, and what is left of it. Every shard that is read is
 //! verified against its name first, as the protocol does.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
