@@ -35,7 +35,7 @@ fn committing() {
     println!("table: {:.0} ms", 1e3 * seconds(|| setup.prepare()));
     let theirs = c_kzg::ethereum_kzg_settings(0);
     let (mut ours, mut peers) = (vec![], vec![]);
-    for seed in 0..12 {
+    for seed in 0..24 {
         let bytes = blob(seed);
         let expanded = c_kzg::Blob::from_bytes(&pack(&bytes).expect("a blob")[..]).expect("a blob");
         ours.push(seconds(|| setup.commit(&bytes)));

@@ -9,9 +9,9 @@
 
 use crate::ffi::{Affine, Fp};
 
-/// Additions that share an inversion: enough to make its cost vanish, few enough that their
-/// denominators and prefix products (96 bytes a pair) stay in the second-level cache.
-const BATCH: usize = 1024;
+/// Additions that share an inversion: enough to make its cost vanish, few enough that their operands,
+/// denominators and prefix products (288 bytes a pair) stay in the second-level cache.
+const BATCH: usize = 512;
 
 /// A point to add: an entry of the list or an intermediate sum, maybe negated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +52,7 @@ enum Case {
 pub(crate) struct Sums<'a> {
     list: &'a [Affine],
     intermediates: Vec<Affine>,
+    operands: Vec<[Affine; 2]>,
     cases: Vec<Case>,
     denominators: Vec<Fp>,
     prefixes: Vec<Fp>,
@@ -62,6 +63,7 @@ impl<'a> Sums<'a> {
         Self {
             list,
             intermediates: Vec::new(),
+            operands: Vec::with_capacity(BATCH),
             cases: Vec::with_capacity(BATCH),
             denominators: Vec::with_capacity(BATCH),
             prefixes: Vec::with_capacity(BATCH),
@@ -121,12 +123,19 @@ impl<'a> Sums<'a> {
 
     /// Appends the sum of every pair to the intermediates.
     fn add(&mut self, pairs: &[[Summand; 2]]) {
+        // The list is larger than the caches and read at random: gathered in a loop that does nothing else,
+        // many of its cache misses overlap; met one by one between multiplications, none would.
+        self.operands.clear();
+        for [a, b] in pairs {
+            let pair = [self.point(*a), self.point(*b)];
+            self.operands.push(pair);
+        }
         self.cases.clear();
         self.denominators.clear();
         self.prefixes.clear();
         let mut product = Fp::ONE;
-        for [a, b] in pairs {
-            let (case, denominator) = classify(&self.point(*a), &self.point(*b));
+        for [a, b] in &self.operands {
+            let (case, denominator) = classify(a, b);
             self.cases.push(case);
             self.denominators.push(denominator);
             self.prefixes.push(product);
@@ -136,19 +145,19 @@ impl<'a> Sums<'a> {
         let mut inverse = product.inverse();
         let base = self.intermediates.len();
         self.intermediates.resize(base + pairs.len(), Affine::INFINITY);
-        for (at, [a, b]) in pairs.iter().enumerate().rev() {
-            let reciprocal = inverse.mul(&self.prefixes[at]);
-            inverse = inverse.mul(&self.denominators[at]);
-            let (a, b) = (self.point(*a), self.point(*b));
-            self.intermediates[base + at] = match self.cases[at] {
-                Case::Chord => finish(&a, &b.x, &b.y.sub(&a.y).mul(&reciprocal)),
+        let pairs = self.operands.iter().zip(&self.cases).zip(self.denominators.iter().zip(&self.prefixes));
+        for (sum, (([a, b], case), (denominator, prefix))) in self.intermediates[base..].iter_mut().zip(pairs).rev() {
+            let reciprocal = inverse.mul(prefix);
+            inverse = inverse.mul(denominator);
+            *sum = match case {
+                Case::Chord => finish(a, &b.x, &b.y.sub(&a.y).mul(&reciprocal)),
                 Case::Tangent => {
                     let square = a.x.square();
-                    finish(&a, &a.x, &square.add(&square).add(&square).mul(&reciprocal))
+                    finish(a, &a.x, &square.add(&square).add(&square).mul(&reciprocal))
                 }
                 Case::Infinity => Affine::INFINITY,
-                Case::First => a,
-                Case::Second => b,
+                Case::First => *a,
+                Case::Second => *b,
             };
         }
     }
