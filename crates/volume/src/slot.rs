@@ -362,12 +362,14 @@ mod tests {
             .collect();
         assert_eq!(parts.len(), 4);
         for missing in 0..4 {
-            let mut assembly = MetaAssembly::default();
-            for (i, part) in parts.iter().enumerate() {
-                if i == missing {
-                    assembly.interrupt();
-                } else {
-                    assert_eq!(assembly.absorb(part.clone()), None);
+            for broken_slot in [false, true] {
+                let mut assembly = MetaAssembly::default();
+                for (i, part) in parts.iter().enumerate() {
+                    if i != missing {
+                        assert_eq!(assembly.absorb(part.clone()), None);
+                    } else if broken_slot {
+                        assembly.interrupt();
+                    }
                 }
             }
         }

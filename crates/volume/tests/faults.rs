@@ -4,13 +4,16 @@
 
 mod common;
 
-use common::{FRESH, Model, OWNER, Op, content, key, open, options, script};
+use common::{FRESH, Model, OWNER, Op, content, key, open, options, rewriting_script, script};
 use holdfast_volume::{Advice, FakeDisk, Options, Volume, VolumeError};
 
 #[test]
 fn a_disk_full_at_any_write_refuses_and_works_again_once_there_is_room() {
-    for script_seed in 20..24 {
-        let ops = script(script_seed, 50);
+    let scripts = (20..24).map(|seed| script(seed, 50));
+    for mut ops in scripts.chain([rewriting_script()]) {
+        // Whatever failed before must be possible now.
+        let retry = [Op::Commit, Op::Compact, Op::Commit];
+        ops.extend(retry.clone());
         let total = {
             let disk = FakeDisk::new();
             let (mut volume, _) = open(&disk).unwrap();
@@ -40,7 +43,9 @@ fn a_disk_full_at_any_write_refuses_and_works_again_once_there_is_room() {
             }
             assert_eq!(volume.read_only(), None, "a full disk is no reason to stop");
             disk.full_from(None);
-            model.apply(&mut volume, &Op::Commit).unwrap();
+            for op in &retry {
+                model.apply(&mut volume, op).unwrap();
+            }
             model.clone().adopt_exactly(&volume);
             let (volume, report) = open(&disk.after_crash(at)).unwrap();
             assert!(report.is_clean(), "{report}");

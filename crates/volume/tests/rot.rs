@@ -109,6 +109,29 @@ fn a_flipped_tombstone_or_put_amid_the_journal_is_damage_and_not_a_torn_tail() {
 }
 
 #[test]
+fn without_the_watermark_only_the_last_batch_is_in_doubt() {
+    let disk = FakeDisk::new();
+    let (mut volume, _) = open(&disk).unwrap();
+    for n in 0..5 {
+        volume.put_small(OWNER, key(n), b"x").unwrap();
+        volume.commit().unwrap();
+    }
+    drop(volume);
+    disk.flip("journal-00000001", 4096 + 9, 0).unwrap();
+    for slot in 0..5u64 {
+        let disk = disk.fork();
+        disk.flip("journal-00000001", 12_288 + slot * 128 + 40, 3).unwrap();
+        let (_, report) = open(&disk).unwrap();
+        let number = slot + 1..slot + 2;
+        if slot < 4 {
+            assert_eq!((report.journal_damaged, report.journal_torn), (vec![number], None));
+        } else {
+            assert_eq!((report.journal_damaged, report.journal_torn), (vec![], Some(number)));
+        }
+    }
+}
+
+#[test]
 fn an_unreadable_sector_costs_one_piece() {
     let disk = FakeDisk::new();
     let (mut volume, _) = open(&disk).unwrap();

@@ -111,6 +111,19 @@ pub(crate) fn script(seed: u64, steps: usize) -> Vec<Op> {
     ops
 }
 
+/// A script that makes little but history, so that the journal is rewritten.
+pub(crate) fn rewriting_script() -> Vec<Op> {
+    let mut ops = vec![Op::Meta { key: 1, salt: 1, len: 500 }];
+    for round in 0..30u32 {
+        ops.push(Op::Replace { n: (round % 5) as u8, salt: round, len: 100 });
+        ops.push(Op::Commit);
+        if round % 10 == 9 {
+            ops.extend([Op::Compact, Op::Commit]);
+        }
+    }
+    ops
+}
+
 /// A value, or that there is none.
 pub(crate) type State = Option<(u32, usize)>;
 
