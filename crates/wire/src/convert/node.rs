@@ -86,7 +86,7 @@ pub struct Registration {
     pub operator: String,
     /// Bytes it offers.
     pub capacity: u64,
-    /// BLAKE3 of the DER SubjectPublicKeyInfo of its TLS certificate.
+    /// SHA-256 of the DER SubjectPublicKeyInfo of its TLS certificate.
     pub tls_key_digest: [u8; 32],
     /// Its clock: an old registration must not undo a newer one.
     pub wall: Wall,

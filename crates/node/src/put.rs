@@ -1,0 +1,195 @@
+//! A put: a grant, then bytes, hashed and written as they come, durable before the receipt.
+//!
+//! Until the writer has committed it, a shard is a reservation in somebody's hands; a stream that ends early, a wrong
+//! root or a caller that goes away drops the reservation, and nothing is left.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use holdfast_protocol::message::Receipt;
+use holdfast_transport::{PeerIdentity, Role};
+use holdfast_types::{Grant, GrantError, Operation, Root, SHARD_LEN_MAX, Sequence, ShardId};
+use holdfast_volume::{PIECE_LEN, Reservation};
+use holdfast_wire::{ErrorCode, WireError, convert::PutPart, pb::node::v1::PutShardRequest};
+use merkle_cid::Builder;
+use tokio::{task::spawn_blocking, time::timeout};
+use tonic::Streaming;
+use tracing::{debug, info};
+
+use crate::{
+    content::{SHARD_KIND, namespace, sequence, shard_key},
+    refusal,
+    state::State,
+    writer::Written,
+};
+
+/// A put whose caller says nothing for so long holds a place that others need.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// A shard on its way to the disk.
+struct Intake {
+    reservation: Reservation,
+    builder: Builder,
+}
+
+impl Intake {
+    fn absorb(&mut self, chunk: &[u8]) -> Result<(), WireError> {
+        self.reservation.write(chunk).map_err(|error| refusal::of_volume(&error))?;
+        self.builder.update(chunk);
+        Ok(())
+    }
+}
+
+/// Stores the shard that the stream brings.
+pub(crate) async fn put(
+    state: &Arc<State>,
+    peer: &PeerIdentity,
+    mut stream: Streaming<PutShardRequest>,
+) -> Result<Receipt, WireError> {
+    let _place = state.uploads.clone().try_acquire_owned().map_err(|_| refusal::busy("puts"))?;
+    let (grant, replace) = match next(&mut stream).await? {
+        Some(PutPart::Header { grant, replace }) => (admit(state, peer, &grant)?, replace),
+        Some(PutPart::Chunk(_)) | None => {
+            return Err(WireError::new(ErrorCode::Invalid, "expected a header first, got something else"));
+        }
+    };
+    let shard = ShardId::from_bytes(grant.content);
+    if let Some(sequence) = intact(state, shard, grant.len, replace).await? {
+        drain(&mut stream, grant.len).await?;
+        debug!(%shard, %sequence, "shard was there already");
+        return Ok(state.receipt(grant.owner, shard, grant.len, sequence));
+    }
+    let replaces = state.reader.contains(&shard_key(&shard));
+    let written = receive(state, &mut stream, &grant, replaces).await?;
+    let sequence = state.writer.store(written).await?;
+    state.damage.forget(&shard);
+    info!(%shard, len = grant.len, %sequence, owner = %grant.owner, replaces, "shard stored");
+    Ok(state.receipt(grant.owner, shard, grant.len, sequence))
+}
+
+fn admit(state: &State, peer: &PeerIdentity, signed: &holdfast_types::SignedGrant) -> Result<Grant, WireError> {
+    let grant = state.verify(signed, Operation::Put)?;
+    let other = |field| refusal::of_grant(&GrantError::Other { field });
+    match peer.role() {
+        // A grant that leaked is of use to nobody but its owner.
+        Role::Client if peer.owner() != Some(grant.owner) => return Err(other("owner")),
+        Role::Client | Role::Auditor => {}
+        Role::Node | Role::Gateway => {
+            return Err(WireError::new(
+                ErrorCode::Denied,
+                format_args!("expected a client or the auditor, got {}; put with such a certificate", peer.subject),
+            ));
+        }
+    }
+    if grant.kind != SHARD_KIND {
+        return Err(other("kind"));
+    }
+    if !(1..=SHARD_LEN_MAX).contains(&grant.len) {
+        return Err(other("length"));
+    }
+    Ok(grant)
+}
+
+/// The sequence of a stored copy that need not be replaced: there, of the right length, and not damaged as far as is
+/// known, or, when a repair asks, as far as its bytes say.
+async fn intact(state: &Arc<State>, shard: ShardId, len: u64, replace: bool) -> Result<Option<Sequence>, WireError> {
+    let key = shard_key(&shard);
+    let Some(entry) = state.reader.stat(&key).filter(|entry| entry.len == len) else { return Ok(None) };
+    if state.damage.is_known(&shard) {
+        return Ok(None);
+    }
+    if replace {
+        let _turn = state.reads.clone().acquire_owned().await.map_err(|_| refusal::busy("reads"))?;
+        let reader = state.reader.clone();
+        let whole = spawn_blocking(move || {
+            // Checksums say that the bytes are those written; the root, that those written are the shard.
+            let (mut builder, mut stream) = (Builder::new(), reader.read_pieces(&[key]));
+            while let Some(piece) = stream.next() {
+                let Some(bytes) = piece.bytes else { return false };
+                builder.update(bytes);
+            }
+            builder.finish().0 == shard.0
+        });
+        if !whole.await.map_err(|error| refusal::of_join(&error))? {
+            state.damaged(shard, &[0..len]);
+            return Ok(None);
+        }
+    }
+    Ok(Some(sequence(entry.sequence)))
+}
+
+async fn receive(
+    state: &Arc<State>,
+    stream: &mut Streaming<PutShardRequest>,
+    grant: &Grant,
+    replaces: bool,
+) -> Result<Written, WireError> {
+    let shard = ShardId::from_bytes(grant.content);
+    let reservation =
+        state.writer.reserve(namespace(&grant.owner), shard_key(&shard), grant.len, replaces, grant.fence).await?;
+    let mut intake = Intake { reservation, builder: Builder::new() };
+    while intake.reservation.written() < grant.len {
+        let Some(chunks) = gather(stream).await? else {
+            let (got, len) = (intake.reservation.written(), grant.len);
+            let short =
+                format_args!("expected {len} bytes as granted, got {got} and the end; put all of it again").to_string();
+            return Err(WireError::new(ErrorCode::Invalid, short));
+        };
+        let absorbed = spawn_blocking(move || {
+            chunks.iter().try_for_each(|chunk| intake.absorb(chunk))?;
+            Ok::<_, WireError>(intake)
+        });
+        intake = absorbed.await.map_err(|error| refusal::of_join(&error))??;
+    }
+    if next(stream).await?.is_some() {
+        let long = format!("expected {} bytes as granted, got more; put what the grant names", grant.len);
+        return Err(WireError::new(ErrorCode::Invalid, long));
+    }
+    let Intake { reservation, builder } = intake;
+    let (root, outboard) = builder.finish();
+    if root != Root(grant.content) {
+        let got = ShardId(root);
+        let wrong =
+            format_args!("expected the bytes of {shard} as granted, got those of {got}; read them again").to_string();
+        return Err(WireError::new(ErrorCode::Corrupt, wrong));
+    }
+    Ok(Written { reservation, outboard: outboard.into_bytes(), fence: grant.fence })
+}
+
+/// The next chunks, about a piece together: a trip to a worker thread costs more than hashing a small one.
+async fn gather(stream: &mut Streaming<PutShardRequest>) -> Result<Option<Vec<Bytes>>, WireError> {
+    let (mut chunks, mut len) = (Vec::new(), 0);
+    while len < PIECE_LEN as usize {
+        match next(stream).await? {
+            Some(PutPart::Chunk(chunk)) => {
+                len += chunk.len();
+                chunks.push(chunk);
+            }
+            Some(PutPart::Header { .. }) => {
+                return Err(WireError::new(ErrorCode::Invalid, "expected a chunk, got a second header"));
+            }
+            None => break,
+        }
+    }
+    Ok((!chunks.is_empty()).then_some(chunks))
+}
+
+async fn next(stream: &mut Streaming<PutShardRequest>) -> Result<Option<PutPart>, WireError> {
+    let silent =
+        |_| WireError::new(ErrorCode::Retry, format_args!("nothing came for {SILENCE_MAX:?}; put the shard again"));
+    let message = timeout(SILENCE_MAX, stream.message()).await.map_err(silent)??;
+    Ok(message.map(PutPart::try_from).transpose()?)
+}
+
+/// Takes what the caller sends of a shard that is there: cut off in the middle, some gRPC stacks report the cut
+/// and not our answer.
+async fn drain(stream: &mut Streaming<PutShardRequest>, len: u64) -> Result<(), WireError> {
+    let mut left = len;
+    while let Some(PutPart::Chunk(chunk)) = next(stream).await? {
+        left = match left.checked_sub(chunk.len() as u64) {
+            Some(left) => left,
+            None => return Err(WireError::new(ErrorCode::Invalid, "expected no more bytes than granted, got more")),
+        };
+    }
+    Ok(())
+}

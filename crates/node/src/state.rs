@@ -1,0 +1,112 @@
+//! What every part of a running node shares.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use holdfast_protocol::message::{NodeStat, Receipt};
+use holdfast_types::{
+    Fence, Grant, Incarnation, NodeId, Operation, OwnerId, PublicKey, SecretKey, Sequence, ShardId, Signature,
+    SignedGrant, VolumeId, Wall,
+};
+use holdfast_volume::{Reader, Sequence as VolumeSequence};
+use holdfast_wire::{ErrorCode, WireError};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use crate::{
+    config::Limits,
+    content::{ALL_KINDS, META_FENCE},
+    damage::Damage,
+    refusal,
+    writer::Writer,
+};
+
+/// An expired grant is honoured for this long: clocks of a cluster may disagree by so much.
+pub(crate) const GRANT_SKEW: Duration = Duration::from_secs(60);
+
+pub(crate) struct State {
+    pub(crate) key: SecretKey,
+    pub(crate) id: NodeId,
+    pub(crate) volume: VolumeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) capacity: u64,
+    pub(crate) limits: Limits,
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    /// Set once, at the first registration of the volume's life or from its meta: grants are judged by it.
+    pub(crate) auditor: OnceLock<PublicKey>,
+    pub(crate) damage: Damage,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) challenges: Arc<Semaphore>,
+}
+
+pub(crate) fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl State {
+    /// The grant, if it holds here, now, for this operation.
+    pub(crate) fn verify(&self, signed: &SignedGrant, operation: Operation) -> Result<Grant, WireError> {
+        let unknown = || {
+            WireError::new(ErrorCode::Retry, "this node has not registered yet and knows no auditor; ask again soon")
+                .retry_after(refusal::SOON)
+        };
+        let auditor = self.auditor.get().ok_or_else(unknown)?;
+        let skew = GRANT_SKEW.as_millis() as u64;
+        let grant = signed.verify(auditor, &self.id, wall(), skew).map_err(|error| refusal::of_grant(&error))?;
+        if grant.operation != operation {
+            return Err(refusal::of_grant(&holdfast_types::GrantError::Other { field: "operation" }));
+        }
+        Ok(*grant)
+    }
+
+    /// Our signed word that we hold it.
+    pub(crate) fn receipt(&self, owner: OwnerId, shard: ShardId, len: u64, sequence: Sequence) -> Receipt {
+        let unsigned = Signature { algorithm: 0, bytes: [0; 64] };
+        let (node, incarnation) = (self.id, self.incarnation);
+        let mut receipt = Receipt { node, incarnation, owner, shard, len, sequence, signature: unsigned };
+        receipt.signature = self.key.sign(&receipt.transcript());
+        receipt
+    }
+
+    /// Highest fence seen, as far as it is durable.
+    pub(crate) fn fence(&self) -> Fence {
+        self.reader.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn stat(&self) -> NodeStat {
+        NodeStat {
+            node: self.id,
+            volume: self.volume,
+            incarnation: self.incarnation,
+            capacity: self.capacity,
+            used: self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum(),
+            next: self.next_sequence(),
+            fence: self.fence(),
+            wall: wall(),
+        }
+    }
+
+    /// One above the newest record there is, by bisection: an index has no "last" over all kinds.
+    fn next_sequence(&self) -> Sequence {
+        let any_from = |from: u64| !self.reader.entries(&ALL_KINDS, VolumeSequence(from), 1).is_empty();
+        let (mut low, mut high) = (0, u64::MAX);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if any_from(middle) { low = middle + 1 } else { high = middle }
+        }
+        Sequence(low)
+    }
+
+    /// Notes what a read found damaged.
+    pub(crate) fn damaged(&self, shard: ShardId, ranges: &[std::ops::Range<u64>]) {
+        if !ranges.is_empty() && self.damage.note(shard) {
+            let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+            warn!(%shard, first = ranges[0].start, bytes, "shard is damaged on this disk");
+        }
+    }
+}
