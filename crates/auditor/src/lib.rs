@@ -1,1 +1,5 @@
 //! The control daemon: driver, store, CPU pool, API.
+
+#![forbid(unsafe_code)]
+
+pub mod store;

@@ -245,6 +245,20 @@ pub enum RecordKind {
     Tombstone = 5,
 }
 
+impl RecordKind {
+    /// The kind with this number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Descriptor),
+            2 => Some(Self::Manifest),
+            3 => Some(Self::Page),
+            4 => Some(Self::Envelope),
+            5 => Some(Self::Tombstone),
+            _ => None,
+        }
+    }
+}
+
 /// A request to a node that has one answer. Streams of shard bytes are the drivers' own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeRequest {
