@@ -102,6 +102,7 @@ impl Store for MapStore {
             StoreOp::Object { owner, id } => self.object(owner, id),
             StoreOp::Objects { owner, after, limit } => self.objects_of(owner, after, limit),
             StoreOp::Extents { owner, id, from, to, limit } => self.extents(owner, id, from, to, limit),
+            StoreOp::PageRoots { owner, id } => self.page_roots(owner, id),
             StoreOp::Page { owner, root } => self.page(owner, &root),
             StoreOp::DeleteObject { owner, id, at } => self.delete_object(owner, id, at),
             StoreOp::Segment(id) => self.segment(id),

@@ -167,6 +167,13 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
+    /// The roots of an object's pages, ascending.
+    PageRoots {
+        /// Whose.
+        owner: OwnerId,
+        /// Which.
+        id: ObjectId,
+    },
     /// A page of a manifest.
     Page {
         /// Whose.

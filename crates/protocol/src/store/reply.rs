@@ -55,6 +55,8 @@ pub struct Undescribed {
     pub view: SegmentView,
     /// Rises with every change of placements or extents; the descriptor's version.
     pub revision: u64,
+    /// The revision of the last description; 0 when there was none.
+    pub described: u64,
     /// What of which objects lies in it, by (offset, object).
     pub extents: Vec<(ObjectId, ExtentRow)>,
 }
@@ -85,6 +87,8 @@ pub enum StoreReply {
     Objects(Vec<ObjectRow>),
     /// To `Extents`.
     Extents(Vec<ExtentRow>),
+    /// To `PageRoots`.
+    PageRoots(Vec<[u8; 32]>),
     /// To `Page`.
     Page(Vec<u8>),
     /// To `Segment`.

@@ -15,6 +15,9 @@ pub(super) fn an_object_is_seen_by_its_owner_only(store: &mut dyn Store) {
     let theirs = owner(2);
     assert_eq!(store.apply(StoreOp::Object { owner: theirs, id: object_id(1) }), StoreReply::NotFound);
     assert_eq!(store.apply(StoreOp::Page { owner: theirs, root: [1; 32] }), StoreReply::NotFound);
+    assert_eq!(store.apply(StoreOp::PageRoots { owner: theirs, id: object_id(1) }), StoreReply::NotFound);
+    let roots = store.apply(StoreOp::PageRoots { owner: owner(1), id: object_id(1) });
+    assert_eq!(roots, StoreReply::PageRoots(vec![[1; 32]]));
     assert_eq!(store.apply(StoreOp::Objects { owner: theirs, after: None, limit: 9 }), StoreReply::Objects(vec![]));
     let extents = StoreOp::Extents { owner: theirs, id: object_id(1), from: 0, to: 9, limit: 9 };
     assert_eq!(store.apply(extents), StoreReply::NotFound);

@@ -153,6 +153,7 @@ pub(super) fn a_change_of_a_segment_asks_for_a_description(store: &mut dyn Store
     let first = ask(store);
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].view, view(store, 1));
+    assert_eq!(first[0].described, 0);
     assert_eq!(first[0].extents, vec![(object_id(2), extents[1]), (object_id(1), extents[0])]);
     // A repair places a shard while the descriptor is being made: another is due.
     let held = lease(store, 1, START);
@@ -162,6 +163,7 @@ pub(super) fn a_change_of_a_segment_asks_for_a_description(store: &mut dyn Store
     store.reopen();
     let second = ask(store);
     assert!(second[0].revision > first[0].revision);
+    assert_eq!(second[0].described, first[0].revision);
     assert!(second[0].view.placements.iter().any(|p| p.node == node_id(5) && p.index == ShardIndex(3)));
     done(store, described(second[0].revision));
     assert_eq!(ask(store), vec![]);

@@ -30,6 +30,11 @@ impl MapStore {
         StoreReply::Extents(object.extents.iter().filter(touches).take(rows(limit)).copied().collect())
     }
 
+    pub(super) fn page_roots(&self, owner: OwnerId, id: ObjectId) -> StoreReply {
+        let found = self.objects.get(&(owner, id));
+        found.map_or(StoreReply::NotFound, |object| StoreReply::PageRoots(object.pages.keys().copied().collect()))
+    }
+
     pub(super) fn page(&self, owner: OwnerId, root: &[u8; 32]) -> StoreReply {
         let mine = self.objects.range((owner, ObjectId::from_bytes([0; 32]))..);
         let mut mine = mine.take_while(|((of, _), _)| *of == owner);

@@ -51,6 +51,7 @@ impl MapStore {
         let with_extents = |segment: &Segment| Undescribed {
             view: segment.view(),
             revision: segment.revision,
+            described: segment.described,
             extents: self.extents_in(segment),
         };
         StoreReply::Undescribed(behind.take(rows(limit)).map(with_extents).collect())
