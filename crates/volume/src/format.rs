@@ -5,8 +5,8 @@
 //!
 //! Every checksum is CRC-32C. It guards against rot and misdirected writes, not
 //! against an adversary: what a record holds is verified by its content id one
-//! layer up. For that job it is the cheapest there is (8 bytes a cycle on one
-//! core, several times BLAKE3), it finds *every* one, two or three flipped bits
+//! layer up. For that job it is the cheapest there is (22 GB/s on a core where
+//! BLAKE3 does 5), it finds *every* one, two or three flipped bits
 //! and every burst up to 32 bits in a piece, and misses other damage once in 2^32.
 
 use std::io;

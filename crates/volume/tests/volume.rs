@@ -391,3 +391,13 @@ fn readers_in_other_threads_see_only_whole_records_while_writers_stream() {
     });
     assert_eq!(volume.reader().records(), 48 - 30);
 }
+
+#[test]
+fn the_writer_moves_between_threads_and_readers_are_shared() {
+    fn sends<T: Send>() {}
+    fn shares<T: Send + Sync + Clone>() {}
+    sends::<Volume>();
+    sends::<holdfast_volume::Reservation>();
+    sends::<holdfast_volume::PieceStream>();
+    shares::<holdfast_volume::Reader>();
+}
