@@ -54,19 +54,19 @@ impl FrameCipher {
         sealed.expect("a frame is far below GCM's 64 GiB");
     }
 
-    /// Replaces ciphertext and tag by the body.
+    /// The body of a sealed frame, beside it: whoever hashes the sealed bytes still needs them.
     pub(crate) fn open(
         &self,
         index: FrameIndex,
         last: bool,
         associated: &[u8],
-        sealed: &mut Vec<u8>,
-    ) -> Result<(), Forged> {
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, Forged> {
+        let (ciphertext, tag) = sealed.split_at_checked(sealed.len().saturating_sub(TAG_LEN)).ok_or(Forged)?;
         let nonce = Nonce::assume_unique_for_key(frame_nonce(index, last));
-        let opened = self.0.open_in_place(nonce, Aad::from(associated), sealed);
-        let len = opened.map_err(|_| Forged)?.len();
-        sealed.truncate(len);
-        Ok(())
+        let mut body = vec![0; ciphertext.len()];
+        let opened = self.0.open_separate_gather(nonce, Aad::from(associated), ciphertext, tag, &mut body);
+        opened.map(|()| body).map_err(|_| Forged)
     }
 }
 

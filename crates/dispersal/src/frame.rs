@@ -116,7 +116,7 @@ impl FrameOpener {
     }
 
     /// Opens the sealed bytes of `span`.
-    pub(crate) fn open(&mut self, span: &FrameSpan, mut sealed: Vec<u8>) -> Result<Vec<u8>, OpenError> {
+    pub(crate) fn open(&mut self, span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let refused = || OpenError::Frame { frame: span.index, sealed: span.sealed };
         if sealed.len() as u64 != span.sealed.len() {
             return Err(refused());
@@ -124,10 +124,10 @@ impl FrameOpener {
         let run = self.runs.partition_point(|(first, _)| *first <= span.index);
         let (_, cipher) = run.checked_sub(1).and_then(|place| self.runs.get(place)).ok_or_else(refused)?;
         let (last, plain_len) = (span.last, span.plain.len());
-        cipher.open(span.index, last, &associated(span.codec, plain_len), &mut sealed).map_err(|_| refused())?;
+        let body = cipher.open(span.index, last, &associated(span.codec, plain_len), sealed).map_err(|_| refused())?;
         match span.codec {
-            Codec::Raw => Ok(sealed),
-            Codec::Zstd => self.decompress(span, &sealed),
+            Codec::Raw => Ok(body),
+            Codec::Zstd => self.decompress(span, &body),
         }
     }
 
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(codec, Codec::Raw);
         let mut opener = opener();
         let good = at(5, false, codec, &bytes, 10);
-        assert_eq!(opener.open(&good, bytes.clone()).unwrap(), b"some frame");
+        assert_eq!(opener.open(&good, &bytes).unwrap(), b"some frame");
         let misplaced = [
             FrameSpan { index: FrameIndex(6), ..good },
             FrameSpan { last: true, ..good },
@@ -185,12 +185,12 @@ mod tests {
             FrameSpan { plain: ByteRange::first(11), ..good },
         ];
         for span in misplaced {
-            assert!(matches!(opener.open(&span, bytes.clone()), Err(OpenError::Frame { .. })), "{span:?}");
+            assert!(matches!(opener.open(&span, &bytes), Err(OpenError::Frame { .. })), "{span:?}");
         }
         for place in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[place] ^= 1;
-            assert!(opener.open(&good, bad).is_err(), "byte {place}");
+            assert!(opener.open(&good, &bad).is_err(), "byte {place}");
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
         let (codec, bytes) = sealer().seal(FrameIndex(0), true, &zeros).unwrap();
         assert_eq!(codec, Codec::Zstd);
         assert!(bytes.len() < 1000);
-        assert_eq!(opener().open(&at(0, true, codec, &bytes, FRAME_LEN), bytes.clone()).unwrap(), zeros);
+        assert_eq!(opener().open(&at(0, true, codec, &bytes, FRAME_LEN), &bytes).unwrap(), zeros);
         let (codec, bytes) = sealer().seal(FrameIndex(0), true, b"").unwrap();
         assert_eq!((codec, bytes.len()), (Codec::Raw, TAG_LEN));
     }
@@ -210,12 +210,12 @@ mod tests {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
         let mut bytes = bomb;
         sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, FRAME_LEN), &mut bytes);
-        let error = opener().open(&at(0, true, Codec::Zstd, &bytes, FRAME_LEN), bytes.clone()).unwrap_err();
+        let error = opener().open(&at(0, true, Codec::Zstd, &bytes, FRAME_LEN), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
         // And one that unpacks to less than it says.
         let mut bytes = zstd::bulk::compress(&[0; 1000], 1).unwrap();
         sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, 2000), &mut bytes);
-        let error = opener().open(&at(0, true, Codec::Zstd, &bytes, 2000), bytes.clone()).unwrap_err();
+        let error = opener().open(&at(0, true, Codec::Zstd, &bytes, 2000), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
     }
 }

@@ -224,31 +224,58 @@ impl Opener {
     }
 
     /// Takes the next bytes of the sealed range; gives the object's bytes of each frame they complete.
+    ///
+    /// After [`OpenError::Frame`], nothing of that frame or behind it is kept: read it again from other
+    /// shards, and go on from [`Opener::position`]. What earlier frames of the same call gave is lost
+    /// with the error, so a reader that wants to go on feeds at most the rest of one frame at a time.
     pub fn push(&mut self, mut sealed: &[u8]) -> Result<Vec<Vec<u8>>, OpenError> {
         let mut out = Vec::new();
         while !sealed.is_empty() {
             if self.next == self.end {
                 return Err(OpenError::TooMuch(0));
             }
-            // Where this frame starts is known from the one before; only the first is looked up.
-            let span = self.span(self.next, (self.at > 0).then_some(self.at))?;
-            let missing = span.sealed.len() as usize - self.buffer.len();
-            let (head, rest) = sealed.split_at(missing.min(sealed.len()));
+            let span = self.next_span()?;
+            let len = span.sealed.len() as usize;
+            if self.buffer.is_empty() && sealed.len() >= len {
+                let (frame, rest) = sealed.split_at(len);
+                out.push(self.open(&span, frame)?);
+                sealed = rest;
+                continue;
+            }
+            let (head, rest) = sealed.split_at(sealed.len().min(len - self.buffer.len()));
             self.buffer.extend_from_slice(head);
             sealed = rest;
-            if head.len() == missing {
-                out.push(self.open(&span)?);
+            if self.buffer.len() == len {
+                // If it does not open, the buffer stays empty: that frame comes again.
+                let frame = std::mem::take(&mut self.buffer);
+                out.push(self.open(&span, &frame)?);
+                self.buffer = frame;
+                self.buffer.clear();
             }
         }
         Ok(out)
     }
 
-    fn open(&mut self, span: &FrameSpan) -> Result<Vec<u8>, OpenError> {
-        let sealed = std::mem::take(&mut self.buffer);
-        if let Some(root) = &mut self.root {
-            root.absorb(&sealed);
+    /// The next byte of the object's sealed stream that [`Opener::push`] takes; the end of the sealed
+    /// range when it wants no more.
+    pub fn position(&self) -> Result<u64, OpenError> {
+        if self.next == self.end {
+            return Ok(self.at);
         }
+        Ok(self.next_span()?.sealed.start() + self.buffer.len() as u64)
+    }
+
+    /// Where a frame starts is known from the one before; only the first is looked up.
+    fn next_span(&self) -> Result<FrameSpan, OpenError> {
+        self.span(self.next, (self.at > 0).then_some(self.at))
+    }
+
+    fn open(&mut self, span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let mut plain = self.frames.open(span, sealed)?;
+        // Only now: a frame that did not open is read again, and must not be in the root.
+        if let Some(root) = &mut self.root {
+            root.absorb(sealed);
+        }
         (self.next, self.at) = (FrameIndex(self.next.0 + 1), span.sealed.end());
         let wanted = span.plain.intersect(self.range);
         if wanted != span.plain {
@@ -261,8 +288,7 @@ impl Opener {
     /// Ends the read: every frame came, and of a whole object, the root is the manifest's.
     pub fn finish(self) -> Result<(), OpenError> {
         if self.next != self.end {
-            let span = self.span(self.next, None)?;
-            let missing = self.sealed_range()?.end() - span.sealed.start() - self.buffer.len() as u64;
+            let missing = self.sealed_range()?.end() - self.position()?;
             return Err(OpenError::Truncated { frame: self.next, missing });
         }
         let Some(root) = self.root else { return Ok(()) };

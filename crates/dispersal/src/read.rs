@@ -159,7 +159,10 @@ impl SegmentRead {
 
     /// Takes verified, masked bytes of `shard` that start at `offset` of it, in any order.
     pub fn absorb(&mut self, shard: ShardIndex, offset: u64, bytes: &[u8]) -> Result<(), SegmentError> {
-        let range = span(offset, bytes.len() as u64);
+        let len = bytes.len() as u64;
+        let Some(range) = ByteRange::at(offset, len) else {
+            return Err(SegmentError::Unasked { expected: self.expectation(), shard, range: ByteRange::first(len) });
+        };
         let asked = self.plan.fetches.iter().any(|fetch| fetch.shard == shard && fetch.range.contains(range));
         let held = self.held.get_mut(&shard).filter(|_| asked);
         let Some(held) = held else {

@@ -17,8 +17,8 @@ use holdfast_types::Root;
 /// Hashed at once: enough chunks for every SIMD width.
 const GROUP_LEN: usize = 64 << 10;
 
-/// Levels of groups above one: 2^48 groups are more than any object.
-const STACK_MAX: usize = 48;
+/// Levels of groups above one: 2^40 groups are 2^56 bytes, more than any object.
+const STACK_MAX: usize = 40;
 
 /// A root in the making, over a stream.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -146,7 +146,15 @@ impl FrameTable {
         if pages.len() as u64 != expected {
             return Err(TableError::Page { pages: expected, page: pages.len() as u64 });
         }
-        let starts = pages.iter().map(|page| page.sealed_start).collect();
+        let starts: Vec<u64> = pages.iter().map(|page| page.sealed_start).collect();
+        // Each page holds bytes, and the last ends with the stream: so no sum of theirs overflows.
+        let ends = starts.iter().skip(1).chain([&sealed_len]);
+        let broken = (0..)
+            .zip(starts.iter().zip(ends))
+            .find(|(page, (start, end))| start >= end || (*page == 0 && **start != 0));
+        if let Some((page, (start, end))) = broken {
+            return Err(TableError::Sum { page, expected: *end, got: *start });
+        }
         Ok(Self { plain_len, sealed_len, per_page: FRAMES_PER_PAGE, starts, pages: BTreeMap::new() })
     }
 
@@ -276,5 +284,13 @@ mod tests {
             [raw(FRAME_LEN as usize).repeat(FRAMES_PER_PAGE as usize - 1), entry(Codec::Zstd, 99).to_vec()];
         assert!(matches!(table.absorb(0, &last_short.concat()), Err(TableError::Sum { .. })));
         assert!(FrameTable::paged(plain_len, start + 17, &pages[..1]).is_err());
+        let starting = |first, second| {
+            let pages = [PageRef { root, sealed_start: first }, PageRef { root, sealed_start: second }];
+            FrameTable::paged(plain_len, start + 17, &pages).map(|_| ())
+        };
+        assert_eq!(starting(0, start), Ok(()));
+        for (first, second) in [(1, start), (0, 0), (0, start + 17), (0, u64::MAX), (u64::MAX, start)] {
+            assert!(matches!(starting(first, second), Err(TableError::Sum { .. })), "{first}, {second}");
+        }
     }
 }

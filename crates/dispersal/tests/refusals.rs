@@ -59,6 +59,24 @@ fn a_changed_frame_is_named_and_the_frames_before_it_are_given() {
 }
 
 #[test]
+fn a_frame_that_failed_is_read_again_and_the_whole_still_verifies() {
+    let (key, manifest, frames) = sealed(2 * FRAME_LEN as usize + 9);
+    let mut opener = Opener::new(&key, &manifest, None).unwrap();
+    let mut plain = opener.push(&frames[0]).unwrap().concat();
+    let mut bad = frames[1].clone();
+    bad[5] ^= 1;
+    assert_eq!(opener.push(&bad[..100]).unwrap().len(), 0);
+    assert_eq!(opener.position().unwrap(), frames[0].len() as u64 + 100);
+    assert!(opener.push(&bad[100..]).is_err());
+    assert_eq!(opener.position().unwrap(), frames[0].len() as u64);
+    plain.extend(opener.push(&frames[1]).unwrap().concat());
+    plain.extend(opener.push(&frames[2]).unwrap().concat());
+    assert_eq!(opener.position().unwrap(), manifest.sealed_len());
+    opener.finish().unwrap();
+    assert!(plain == noise(2 * FRAME_LEN as usize + 9, 1));
+}
+
+#[test]
 fn another_key_is_refused_before_anything_is_opened() {
     let (_, manifest, _) = sealed(10);
     let stranger = ObjectKey::from_bytes(draw(9));

@@ -115,10 +115,14 @@ proptest! {
         let left: Vec<u16> = (0..k + m).filter(|index| !bad.contains(index)).collect();
         damage(segment, left[usize::from(more)]);
         let whole = ByteRange::first(segment.geometry.segment_len());
-        let lost_data = (0..k).any(|index| !segment.good().contains(&ShardIndex(index)));
-        let read = segment.read(whole);
-        prop_assert!(lost_data, "m + 1 losses always reach a data shard");
-        prop_assert_eq!(read.unwrap_err(), SegmentError::TooFewShards { found: k - 1, needed: k });
+        let good = segment.good();
+        let holds_bytes = |index: &ShardIndex| !segment.geometry.part(*index).is_empty();
+        let lost_bytes = (0..k).map(ShardIndex).filter(holds_bytes).any(|index| !good.contains(&index));
+        match segment.read(whole) {
+            // Of a tiny segment, the lost data shards may be padding only.
+            Ok(_) => prop_assert!(!lost_bytes),
+            Err(error) => prop_assert_eq!(error, SegmentError::TooFewShards { found: k - 1, needed: k }),
+        }
     }
 
     #[test]
