@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod effect;
+pub mod get;
 pub mod message;
 pub mod model;
 pub mod outbox;
 pub mod profile;
+pub mod put;
 pub mod store;
