@@ -282,6 +282,20 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A segment is at risk and cannot be repaired now; told again only with another reason.
+    Stuck {
+        /// Which.
+        segment: SegmentId,
+        /// Fewer than k whole shards are left.
+        unrecoverable: bool,
+        /// Why, with the arithmetic.
+        reason: String,
+    },
+    /// Our own trouble, that a human should look at.
+    Trouble {
+        /// What.
+        what: String,
+    },
     /// No verdict on a node for the profile's `silence_alarm`.
     Silence {
         /// Which.

@@ -4,11 +4,26 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod audit;
+pub mod auditor;
+mod backoff;
+pub mod challenge;
+mod chores;
+mod commitment;
+mod context;
 pub mod effect;
 pub mod get;
+pub mod grants;
 pub mod message;
 pub mod model;
 pub mod outbox;
+pub mod placement;
 pub mod profile;
 pub mod put;
+pub mod repair;
+pub mod responder;
+pub mod set;
 pub mod store;
+pub mod upload;
+pub mod verify;

@@ -7,7 +7,7 @@ use crate::{
 
 impl MapStore {
     pub(super) fn raise_epoch(&mut self, above: u64) -> StoreReply {
-        self.epoch = self.epoch.max(above) + 1;
+        self.epoch = self.epoch.max(above).saturating_add(1);
         self.counter = 0;
         StoreReply::Epoch(self.epoch)
     }

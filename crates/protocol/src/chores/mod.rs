@@ -1,0 +1,150 @@
+//! What the auditor owes the nodes, and does when there is time: deletions that are due, records to
+//! lie beside the shards, uploads that nobody came back for, shards that nobody knows.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`deletions`] | due deletions, until the node confirms |
+//! | [`describe`] | descriptors, manifests, envelopes and pages, owed to the nodes of a changed segment |
+//! | [`records`] | owed records, until the node keeps them |
+//! | [`inventory`] | what each node holds, against the catalog: orphans, and fences from a later life |
+//!
+//! All of it is a durable intent in the catalog and idempotent at the node: a process that dies at it
+//! repeats some of it, and nothing goes wrong.
+
+mod deletions;
+mod describe;
+mod inventory;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use holdfast_types::{Fence, Millis, Mono, NodeId, ShardId, Wall};
+
+use crate::{
+    context::Context,
+    effect::Token,
+    message::{NodeReply, SendFailure},
+    repair::Repairs,
+    store::{StoreOp, StoreReply},
+};
+
+use deletions::Deletions;
+use describe::Describe;
+use inventory::Inventory;
+use records::Records;
+
+/// Between two looks for uploads that have expired.
+const EXPIRE_EVERY: Millis = Millis::from_secs(5);
+
+/// The chores of a cluster.
+pub(crate) struct Chores {
+    deletions: Deletions,
+    describe: Describe,
+    records: Records,
+    inventory: Inventory,
+    expiring: Option<Token>,
+    next_expiry: Mono,
+}
+
+impl Chores {
+    /// `no_orphans_before`: after a catalog was recovered from the nodes, what it does not know may be what it has not
+    /// found yet.
+    pub(crate) fn new(no_orphans_before: Wall) -> Self {
+        Self {
+            deletions: Deletions::default(),
+            describe: Describe::default(),
+            records: Records::default(),
+            inventory: Inventory::new(no_orphans_before),
+            expiring: None,
+            next_expiry: Mono(0),
+        }
+    }
+
+    /// Time went by.
+    pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
+        self.deletions.tick(ctx);
+        self.describe.tick(ctx);
+        self.records.tick(ctx);
+        self.inventory.tick(ctx);
+        if self.expiring.is_none() && ctx.now.mono >= self.next_expiry {
+            self.expiring = Some(ctx.out.store(StoreOp::ExpireUploads { now: ctx.now.wall }));
+            self.next_expiry = ctx.now.mono + EXPIRE_EVERY;
+        }
+    }
+
+    /// The catalog changed: there is something to describe or to delete.
+    pub(crate) fn look_soon(&mut self) {
+        self.deletions.look_soon();
+        self.describe.look_soon();
+        self.records.look_soon();
+    }
+
+    /// Deletions that nodes may be carrying out at this moment.
+    pub(crate) fn deleting(&self) -> BTreeSet<(NodeId, ShardId)> {
+        self.deletions.under_way()
+    }
+
+    /// A fence that a node has seen and this catalog has not given out: it was restored from an old copy.
+    pub(crate) fn take_foreign_fence(&mut self) -> Option<Fence> {
+        self.inventory.take_foreign_fence()
+    }
+
+    /// The catalog answered. Gives the reply back if it is not for these machines.
+    pub(crate) fn on_stored(
+        &mut self,
+        token: Token,
+        reply: StoreReply,
+        repairs: &Repairs,
+        ctx: &mut Context<'_>,
+    ) -> Option<StoreReply> {
+        if self.expiring == Some(token) {
+            self.expiring = None;
+            return None;
+        }
+        if self.deletions.owns(token) {
+            self.deletions.on_stored(token, reply, repairs, ctx);
+        } else if self.describe.owns(token) {
+            self.describe.on_stored(reply, ctx);
+            self.records.look_soon();
+        } else if self.records.owns(token) {
+            self.records.on_stored(token, reply, ctx);
+        } else if self.inventory.owns(token) {
+            self.inventory.on_stored(token, reply, ctx);
+        } else {
+            return Some(reply);
+        }
+        None
+    }
+
+    /// A node answered.
+    pub(crate) fn on_answered(&mut self, token: Token, reply: Result<NodeReply, SendFailure>, ctx: &mut Context<'_>) {
+        if self.deletions.owns(token) {
+            self.deletions.on_answered(token, &reply, ctx);
+        } else if self.records.owns(token) {
+            self.records.on_answered(token, &reply, ctx);
+        } else if self.inventory.owns(token) {
+            self.inventory.on_answered(token, reply, ctx);
+        }
+    }
+
+    /// A channel was full: it comes up again.
+    pub(crate) fn busy(&mut self, token: Token) {
+        if self.expiring == Some(token) {
+            self.expiring = None;
+        }
+        self.deletions.busy(token);
+        self.describe.busy(token);
+        self.records.busy(token);
+        self.inventory.busy(token);
+    }
+
+    pub(crate) fn owns(&self, token: Token) -> bool {
+        self.expiring == Some(token)
+            || self.deletions.owns(token)
+            || self.describe.owns(token)
+            || self.records.owns(token)
+            || self.inventory.owns(token)
+    }
+}

@@ -1,0 +1,155 @@
+//! Turns a segment's health into a plan. Reads nothing, writes nothing.
+//! Input: the segment, the nodes, what failed before. Output: sources, targets, or why not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_types::{Fence, NodeId, Seed, ShardId, ShardIndex, ZoneName};
+use thiserror::Error;
+
+use crate::{
+    effect::{RecoverJob, Source, Target},
+    model::{NodeLife, NodeRow, Placement, SegmentView, Standing},
+    placement::{self, PlacementError},
+};
+
+/// How a segment stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Health {
+    /// Shards believed to be there, whole.
+    pub good: u16,
+    /// Of them, the most in one zone.
+    pub largest_zone: u16,
+}
+
+/// Counts a segment's good shards.
+pub fn health(view: &SegmentView, nodes: &BTreeMap<NodeId, NodeRow>) -> Health {
+    let mut zones: BTreeMap<Option<&ZoneName>, u16> = BTreeMap::new();
+    let good = view.placements.iter().filter(|placement| placement.standing.is_good());
+    for placement in good {
+        *zones.entry(nodes.get(&placement.node).map(|row| &row.zone)).or_default() += 1;
+    }
+    Health { good: zones.values().sum(), largest_zone: zones.values().copied().max().unwrap_or(0) }
+}
+
+/// Whether a segment is to be repaired now: at its owner's threshold, and at the latest when the loss of one more zone
+/// would be the end of it.
+pub fn is_due(view: &SegmentView, health: Health) -> bool {
+    let code = view.segment.code;
+    let zone_is_fatal = health.good - health.largest_zone < code.data();
+    health.good < code.total() && (health.good <= view.segment.repair_threshold || zone_is_fatal)
+}
+
+/// Why there is no plan.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum PlanError {
+    /// Every shard is good.
+    #[error("every shard is good")]
+    Whole,
+    /// Too few good shards.
+    #[error("{good} whole shards are left, {needed} are needed; it can be repaired when {} come back", needed - good)]
+    Unrecoverable {
+        /// Good shards.
+        good: u16,
+        /// k.
+        needed: u16,
+    },
+    /// No node for any of the shards to recover.
+    #[error(transparent)]
+    NoPlace(#[from] PlacementError),
+}
+
+/// What limits a plan beside the segment itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// All nodes.
+    pub nodes: &'a BTreeMap<NodeId, NodeRow>,
+    /// Nodes that failed this segment as targets.
+    pub avoid: &'a BTreeSet<NodeId>,
+    /// Deletions that a node may be carrying out at this moment: what is put there now could be hit.
+    pub deleting: &'a BTreeSet<(NodeId, ShardId)>,
+    /// Breaks ties between nodes.
+    pub seed: Seed,
+}
+
+/// What to read and where to write. A damaged or missing shard goes back to its node where that stands; every other
+/// one to a node that has no shard of the segment. Where there are nodes for some of them only, these are planned.
+pub fn plan(view: &SegmentView, limits: Limits<'_>, fence: Fence) -> Result<RecoverJob, PlanError> {
+    let segment = &view.segment;
+    let by_index: BTreeMap<ShardIndex, &Placement> = view.placements.iter().map(|p| (p.index, p)).collect();
+    let good: Vec<&Placement> = view.placements.iter().filter(|p| p.standing.is_good()).collect();
+    let (held, needed) = (good.len() as u16, segment.code.data());
+    if held < needed {
+        return Err(PlanError::Unrecoverable { good: held, needed });
+    }
+    let is_bad = |index: &ShardIndex| by_index.get(index).is_none_or(|placement| !placement.standing.is_good());
+    let bad: Vec<ShardIndex> = (0..segment.code.total()).map(ShardIndex).filter(is_bad).collect();
+    if bad.is_empty() {
+        return Err(PlanError::Whole);
+    }
+    let in_place = |index: &ShardIndex| by_index.get(index).filter(|placement| stands(placement, &limits)).copied();
+    let mut kept: Vec<(ShardIndex, NodeId)> = good.iter().map(|placement| (placement.index, placement.node)).collect();
+    kept.extend(bad.iter().filter_map(in_place).map(|placement| (placement.index, placement.node)));
+    let homeless: Vec<ShardIndex> = bad.iter().filter(|index| in_place(index).is_none()).copied().collect();
+    let mut avoid = limits.avoid.clone();
+    avoid.extend(view.placements.iter().map(|placement| placement.node));
+    avoid.extend(limits.deleting.iter().filter(|(_, shard)| segment.shards.contains(shard)).map(|(node, _)| *node));
+    let request = placement::Request {
+        code: segment.code,
+        shard_len: segment.shard_len,
+        nodes: limits.nodes,
+        kept: &kept,
+        avoid: &avoid,
+        seed: limits.seed,
+    };
+    let (chosen, error) = placement::fill(&request, &homeless);
+    let mut places: BTreeMap<ShardIndex, (NodeId, bool)> =
+        bad.iter().filter_map(in_place).map(|placement| (placement.index, (placement.node, true))).collect();
+    places.extend(chosen.into_iter().map(|(index, node)| (index, (node, false))));
+    if let Some(error) = error.filter(|_| places.is_empty()) {
+        return Err(error.into());
+    }
+    let target = |(index, (node, in_place)): (ShardIndex, (NodeId, bool))| {
+        let shard = *segment.shards.get(usize::from(index.0))?;
+        Some(Target { index, shard, node, in_place })
+    };
+    Ok(RecoverJob {
+        segment: segment.id,
+        root: segment.root,
+        code: segment.code,
+        len: segment.len,
+        shard_len: segment.shard_len,
+        secret: segment.secret_for_recovery.clone(),
+        sources: sources(&good, limits.nodes),
+        targets: places.into_iter().filter_map(target).collect(),
+        owner: segment.owner,
+        fence,
+    })
+}
+
+/// Whether a bad shard can be written again where it was.
+fn stands(placement: &Placement, limits: &Limits<'_>) -> bool {
+    let bad = match placement.standing {
+        Standing::Good => false,
+        Standing::Damaged(_) | Standing::Lost => true,
+    };
+    let takes = limits.nodes.get(&placement.node).is_some_and(|row| row.life.takes_shards());
+    let deleting = limits.deleting.contains(&(placement.node, placement.shard));
+    bad && takes && !deleting && !limits.avoid.contains(&placement.node)
+}
+
+/// Good shards, those of nodes in good standing first, data before parity: what is read first need not be computed.
+fn sources(good: &[&Placement], nodes: &BTreeMap<NodeId, NodeRow>) -> Vec<Source> {
+    let rank = |placement: &&Placement| {
+        let trust = nodes.get(&placement.node).map_or(4, |row| match row.life {
+            NodeLife::Active => 0,
+            NodeLife::Joining | NodeLife::Draining => 1,
+            NodeLife::Contained => 2,
+            NodeLife::Suspended | NodeLife::Evicted | NodeLife::Left => 3,
+        });
+        (trust, placement.index)
+    };
+    let mut ranked = good.to_vec();
+    ranked.sort_by_key(rank);
+    let source = |p: &Placement| Source { index: p.index, shard: p.shard, node: p.node };
+    ranked.into_iter().map(source).collect()
+}
