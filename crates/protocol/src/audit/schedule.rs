@@ -1,0 +1,211 @@
+//! When a node is asked next, and what is remembered of it between two questions. All of it can be
+//! lost with the process: what must not be is in the node's row.
+
+use std::collections::BTreeSet;
+
+use holdfast_types::{Incarnation, Millis, Mono, Now, Sequence, Wall};
+
+use crate::{
+    model::{Lane, NodeLife, NodeRow},
+    profile::Profile,
+    set::AuditSet,
+};
+
+use super::{containment, task::Purpose};
+
+/// Set mismatches in a row before a node counts as silent. Honest drift ends with the
+/// reconciliation after it; a node that never agrees on a set is one that never proves anything.
+const DRIFTS_MAX: u32 = 6;
+
+/// One lane's place in its round over a node's sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Round {
+    /// When the next set is due.
+    pub(super) at: Mono,
+    /// Where it begins.
+    pub(super) from: Sequence,
+}
+
+/// What to do about a node now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// Challenge it.
+    Audit(Purpose, Lane, Sequence),
+    /// Put the contained challenge again.
+    Recall,
+    /// Find out where the two lists differ.
+    Reconcile(AuditSet),
+    /// See whether a suspended node answers at all.
+    Knock,
+}
+
+/// One node's schedule.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub(super) fold: Round,
+    pub(super) sample: Round,
+    /// When a suspended node is knocked at next.
+    knock: Mono,
+    incarnation: Incarnation,
+    /// After trouble of our own: not before.
+    pause: Mono,
+    /// A contained node answered its challenge: the fresh one is due.
+    pub(super) fresh: bool,
+    /// A suspended node answered a knock: this is where its proof goes on.
+    pub(super) probe: Option<Sequence>,
+    /// Sets to reconcile with the node's list.
+    pub(super) reconcile: Option<AuditSet>,
+    /// Shards that the node has signed not to have; they are not asked for again.
+    pub(super) absent: BTreeSet<Sequence>,
+    drifts: u32,
+    false_answers: u32,
+    judged: Wall,
+    alarmed: bool,
+    /// The last look found nothing of ours on it.
+    pub(super) idle: bool,
+}
+
+impl Watch {
+    /// A node met for the first time by this process. It was judged last at `judged`, if ever.
+    pub(super) fn new(row: &NodeRow, now: Now, profile: &Profile) -> Self {
+        let first = |every: Millis| {
+            // After a restart a node has the rest of its interval; a node never judged is due.
+            let waited = row.judged.map_or(every, |judged| now.wall.since(judged));
+            Round { at: now.mono + Millis(every.0.saturating_sub(waited.0)), from: Sequence(0) }
+        };
+        Self {
+            fold: first(profile.fold_every),
+            sample: first(profile.sample_every),
+            knock: now.mono,
+            pause: Mono(0),
+            incarnation: row.incarnation,
+            fresh: false,
+            probe: None,
+            reconcile: None,
+            absent: BTreeSet::new(),
+            drifts: 0,
+            false_answers: 0,
+            judged: row.judged.unwrap_or(row.joined).max(row.joined).min(now.wall),
+            alarmed: false,
+            idle: row.used == 0,
+        }
+    }
+
+    /// A verdict from before this process.
+    pub(super) fn judged_before(&mut self, at: Wall, lane: Lane, now: Now, profile: &Profile) {
+        self.judged = self.judged.max(at).min(now.wall);
+        let (round, every) = match lane {
+            Lane::Fold => (&mut self.fold, profile.fold_every),
+            Lane::Sample => (&mut self.sample, profile.sample_every),
+            Lane::Retrieve => return,
+        };
+        round.at = now.mono + Millis(every.0.saturating_sub(now.wall.since(at).0));
+    }
+
+    /// The node registered or changed. Another incarnation has lost its volume, or came back: ask at once.
+    pub(super) fn changed(&mut self, row: &NodeRow, now: Now) {
+        if row.incarnation != self.incarnation {
+            self.incarnation = row.incarnation;
+            self.absent.clear();
+            self.due_now(now);
+        }
+        self.knock = now.mono;
+    }
+
+    /// Both lanes, from the beginning.
+    pub(super) fn due_now(&mut self, now: Now) {
+        self.fold = Round { at: now.mono, from: Sequence(0) };
+        self.sample = self.fold;
+        self.knock = now.mono;
+        self.pause = now.mono;
+    }
+
+    pub(super) fn round(&mut self, lane: Lane) -> &mut Round {
+        match lane {
+            Lane::Fold => &mut self.fold,
+            Lane::Sample | Lane::Retrieve => &mut self.sample,
+        }
+    }
+
+    /// What is due, and since when, while `busy` lanes are under way already.
+    pub(super) fn next(&self, row: &NodeRow, busy: &[Lane], now: Now, profile: &Profile) -> Option<(Mono, Next)> {
+        let asap = Mono(0);
+        if now.mono < self.pause {
+            return None;
+        }
+        if row.life.is_audited()
+            && let Some(set) = &self.reconcile
+        {
+            return Some((asap, Next::Reconcile(set.clone())));
+        }
+        match row.life {
+            NodeLife::Evicted | NodeLife::Left => None,
+            NodeLife::Contained if self.fresh => Some((asap, Next::Audit(Purpose::Fresh, Lane::Sample, Sequence(0)))),
+            NodeLife::Contained => {
+                let due = row.containment.as_ref().is_none_or(|it| containment::is_due(it, now.wall, profile));
+                due.then_some((asap, Next::Recall))
+            }
+            NodeLife::Suspended => match self.probe {
+                Some(from) => Some((asap, Next::Audit(Purpose::Probe, Lane::Fold, from))),
+                None => (self.knock <= now.mono).then_some((self.knock, Next::Knock)),
+            },
+            NodeLife::Joining | NodeLife::Active | NodeLife::Draining => {
+                let lanes = [(self.fold, Lane::Fold), (self.sample, Lane::Sample)];
+                let free = lanes.into_iter().filter(|(_, lane)| !busy.contains(lane));
+                let (round, lane) = free.min_by_key(|(round, _)| round.at)?;
+                let next = Next::Audit(Purpose::Routine, lane, round.from);
+                (round.at <= now.mono).then_some((round.at, next))
+            }
+        }
+    }
+
+    /// A set was dealt with: on to the next one, or to the next round.
+    pub(super) fn advance(&mut self, lane: Lane, more: Option<Sequence>, now: Now, profile: &Profile) {
+        let every = match lane {
+            Lane::Fold => profile.fold_every,
+            Lane::Sample | Lane::Retrieve => profile.sample_every,
+        };
+        *self.round(lane) = match more {
+            Some(from) => Round { at: now.mono, from },
+            None => Round { at: now.mono + every, from: Sequence(0) },
+        };
+    }
+
+    /// Nothing came of it: the same set once more, but not in a tight loop.
+    pub(super) fn retry(&mut self, now: Now, profile: &Profile) {
+        self.pause = now.mono + profile.answer_within.min(profile.sample_every);
+    }
+
+    /// The node spoke.
+    pub(super) fn spoke(&mut self, false_answer: bool, now: Now) {
+        self.drifts = 0;
+        self.false_answers = if false_answer { self.false_answers + 1 } else { 0 };
+        self.judged = now.wall;
+        self.alarmed = false;
+    }
+
+    /// Whether an answer that is false only as a whole has come too often to be an accident.
+    pub(super) fn is_false_too_often(&self, profile: &Profile) -> bool {
+        self.false_answers > profile.refusals_max
+    }
+
+    /// The node's set differs. `false` when that has happened too often in a row to be honest.
+    pub(super) fn drifted(&mut self, set: AuditSet) -> bool {
+        self.drifts += 1;
+        self.reconcile = Some(set);
+        self.drifts <= DRIFTS_MAX
+    }
+
+    /// A suspended node did not open.
+    pub(super) fn knocked(&mut self, now: Now, profile: &Profile) {
+        self.knock = now.mono + profile.sample_every;
+    }
+
+    /// Whether the silence alarm is due; once until the next verdict.
+    pub(super) fn alarm(&mut self, row: &NodeRow, now: Now, profile: &Profile) -> bool {
+        let awaited = row.life.is_audited() && row.life != NodeLife::Suspended && !self.idle;
+        let due = awaited && !self.alarmed && now.wall.since(self.judged) > profile.silence_alarm;
+        self.alarmed |= due;
+        due
+    }
+}
