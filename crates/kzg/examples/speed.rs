@@ -1,11 +1,9 @@
 //! What this crate takes beside c-kzg and blst, on one thread, interleaved, best of N.
-//! `cargo run --release -p holdfast-kzg --features test-setup --example speed`
+//! `cargo run --release -p holdfast-kzg --features test-setup --example speed [-- commit|fold|verify]`
 
 use std::{hint::black_box, time::Instant};
 
-use holdfast_kzg::{
-    BLOB_LEN, CheckedCommitment, Fold, FoldClaim, Gamma, Opening, Scalar, Setup, pack, verify, verify_batch,
-};
+use holdfast_kzg::{BLOB_LEN, CheckedCommitment, Fold, FoldClaim, Gamma, Scalar, Setup, pack, verify, verify_batch};
 
 fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     let begin = Instant::now();
@@ -79,7 +77,7 @@ fn verifying() {
     let blobs: Vec<Vec<u8>> = (0..64).map(|seed| blob(seed)[..3100].to_vec()).collect();
     let parse = |bytes: &Vec<u8>| CheckedCommitment::parse(&setup.commit(bytes).expect("a blob")).expect("a point");
     let commitments: Vec<CheckedCommitment> = blobs.iter().map(parse).collect();
-    let answers: Vec<(Vec<(Gamma, &CheckedCommitment)>, Scalar, Opening)> = (0..256u64)
+    let answers: Vec<_> = (0..256u64)
         .map(|node| {
             let (mut fold, mut terms) = (Fold::new(), vec![]);
             for (at, (bytes, commitment)) in blobs.iter().zip(&commitments).enumerate() {
@@ -105,7 +103,10 @@ fn verifying() {
 }
 
 fn main() {
-    committing();
-    folding();
-    verifying();
+    let only = std::env::args().nth(1);
+    for (name, part) in [("commit", committing as fn()), ("fold", folding), ("verify", verifying)] {
+        if only.as_deref().is_none_or(|only| only == name) {
+            part();
+        }
+    }
 }

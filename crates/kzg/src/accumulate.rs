@@ -15,12 +15,10 @@ pub(crate) type Accumulator = [u64; 7];
 /// The 248-bit number that 31 big-endian bytes are, as little-endian limbs.
 #[inline(always)]
 pub(crate) fn element(bytes: &[u8; ELEMENT_LEN]) -> [u64; 4] {
-    let word = |at: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&bytes[at..at + 8]);
-        u64::from_be_bytes(word)
-    };
-    [word(23), word(15), word(7), word(0) >> 8]
+    let [high, middle, low] = *bytes[7..].as_chunks().0 else { unreachable!("24 bytes are three words") };
+    let [highest] = *bytes[..8].as_chunks().0 else { unreachable!("8 bytes are one word") };
+    // The highest limb has 7 bytes; the eighth read with it belongs to the next.
+    [u64::from_be_bytes(low), u64::from_be_bytes(middle), u64::from_be_bytes(high), u64::from_be_bytes(highest) >> 8]
 }
 
 /// The elements of `bytes`; the last one may be short and is padded with zeros.
@@ -52,34 +50,24 @@ pub(crate) fn add_products(accumulators: &mut [Accumulator], bytes: &[u8], gamma
 fn add_product(sum: &mut Accumulator, element: &[u64; 4], low: u64, high: u64) {
     let mut carry = 0;
     for at in 0..4 {
-        (sum[at], carry) = multiply_add(element[at], low, sum[at], carry);
+        (sum[at], carry) = element[at].carrying_mul_add(low, sum[at], carry);
     }
-    let (limb, over) = sum[4].overflowing_add(carry);
-    sum[4] = limb;
+    let over;
+    (sum[4], over) = sum[4].overflowing_add(carry);
     carry = 0;
     for at in 0..4 {
-        (sum[at + 1], carry) = multiply_add(element[at], high, sum[at + 1], carry);
+        (sum[at + 1], carry) = element[at].carrying_mul_add(high, sum[at + 1], carry);
     }
-    let wide = u128::from(sum[5]) + u128::from(carry) + u128::from(over);
-    sum[5] = wide as u64;
-    sum[6] = sum[6].wrapping_add((wide >> 64) as u64);
-}
-
-/// a · b + c + d, which cannot overflow 128 bits: (low, high).
-#[inline(always)]
-fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
-    let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
-    (wide as u64, (wide >> 64) as u64)
+    let out;
+    (sum[5], out) = sum[5].carrying_add(carry, over);
+    sum[6] = sum[6].wrapping_add(u64::from(out));
 }
 
 /// sum += other.
 pub(crate) fn add(sum: &mut Accumulator, other: &Accumulator) {
     let mut carry = false;
     for (limb, other) in sum.iter_mut().zip(other) {
-        let (partial, over) = limb.overflowing_add(*other);
-        let (total, over_again) = partial.overflowing_add(u64::from(carry));
-        *limb = total;
-        carry = over || over_again;
+        (*limb, carry) = limb.carrying_add(*other, carry);
     }
 }
 

@@ -7,7 +7,7 @@
 //! A blob costs about 20.5 affine additions an element; see [`crate::sums`] for what one costs.
 
 use crate::{
-    ffi::{Affine, Point, to_affine_all},
+    blst::{Affine, Point, to_affine_all},
     sums::{Summand, Sums},
 };
 

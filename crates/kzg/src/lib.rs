@@ -15,8 +15,9 @@
 #![deny(unsafe_code)]
 
 mod accumulate;
+mod blst;
 mod domain;
-mod ffi;
+mod field;
 mod fixed_base;
 mod fold;
 mod list;

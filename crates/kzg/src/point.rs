@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::ffi::Affine;
+use crate::blst::Affine;
 
 /// Bytes of a compressed G1 point (the ZCash encoding, as EIP-4844 uses it).
 pub const POINT_LEN: usize = 48;

@@ -7,7 +7,9 @@
 //! Equal points, opposite points and infinity divide by zero in the affine formula. None of them happens by
 //! chance, all of them can be made on purpose, so each has its own branch.
 
-use crate::ffi::{Affine, Fp};
+use std::hint::black_box;
+
+use crate::blst::{Affine, Fp};
 
 /// Additions that share an inversion: enough to make its cost vanish, few enough that their operands,
 /// denominators and prefix products (288 bytes a pair) stay in the second-level cache.
@@ -115,21 +117,36 @@ impl<'a> Sums<'a> {
         summands.truncate(written);
     }
 
-    fn point(&self, summand: Summand) -> Affine {
+    fn stored(&self, summand: Summand) -> &Affine {
         let index = (summand.0 & (Summand::INTERMEDIATE - 1)) as usize;
-        let point = if summand.0 & Summand::INTERMEDIATE == 0 { &self.list[index] } else { &self.intermediates[index] };
-        if summand.0 & Summand::NEGATED == 0 { *point } else { Affine { x: point.x, y: point.y.negate_if(true) } }
+        if summand.0 & Summand::INTERMEDIATE == 0 { &self.list[index] } else { &self.intermediates[index] }
     }
 
-    /// Appends the sum of every pair to the intermediates.
-    fn add(&mut self, pairs: &[[Summand; 2]]) {
-        // The list is larger than the caches and read at random: gathered in a loop that does nothing else,
-        // many of its cache misses overlap; met one by one between multiplications, none would.
+    fn point(&self, summand: Summand) -> Affine {
+        let point = self.stored(summand);
+        Affine { x: point.x, y: point.y.negated_if(summand.0 & Summand::NEGATED != 0) }
+    }
+
+    /// Copies the points that a batch adds next to each other.
+    fn gather(&mut self, pairs: &[[Summand; 2]]) {
+        // The list is larger than the near caches and read at random. This loop does nothing but touch both
+        // cache lines of each point, so that a dozen misses overlap; between multiplications none would.
+        let mut touched = 0;
+        for summand in pairs.as_flattened() {
+            let point = self.stored(*summand);
+            touched ^= point.x.0.l[0] ^ point.y.0.l[5];
+        }
+        black_box(touched);
         self.operands.clear();
         for [a, b] in pairs {
             let pair = [self.point(*a), self.point(*b)];
             self.operands.push(pair);
         }
+    }
+
+    /// Appends the sum of every pair to the intermediates.
+    fn add(&mut self, pairs: &[[Summand; 2]]) {
+        self.gather(pairs);
         self.cases.clear();
         self.denominators.clear();
         self.prefixes.clear();
@@ -139,31 +156,40 @@ impl<'a> Sums<'a> {
             self.cases.push(case);
             self.denominators.push(denominator);
             self.prefixes.push(product);
-            product = product.mul(&denominator);
+            product.multiply_by(&denominator);
         }
         // From here on `inverse` is one over the product of the denominators not yet taken off.
         let mut inverse = product.inverse();
         let base = self.intermediates.len();
         self.intermediates.resize(base + pairs.len(), Affine::INFINITY);
-        let pairs = self.operands.iter().zip(&self.cases).zip(self.denominators.iter().zip(&self.prefixes));
-        for (sum, (([a, b], case), (denominator, prefix))) in self.intermediates[base..].iter_mut().zip(pairs).rev() {
-            let reciprocal = inverse.mul(prefix);
-            inverse = inverse.mul(denominator);
-            *sum = match case {
-                Case::Chord => finish(a, &b.x, &b.y.sub(&a.y).mul(&reciprocal)),
-                Case::Tangent => {
-                    let square = a.x.square();
-                    finish(a, &a.x, &square.add(&square).add(&square).mul(&reciprocal))
+        let pairs = self.operands.iter().zip(&self.cases).zip(self.denominators.iter().zip(&mut self.prefixes));
+        for (sum, (([a, b], case), (denominator, reciprocal))) in self.intermediates[base..].iter_mut().zip(pairs).rev()
+        {
+            reciprocal.multiply_by(&inverse);
+            inverse.multiply_by(denominator);
+            match case {
+                Case::Chord => {
+                    let mut slope = b.y.minus(&a.y);
+                    slope.multiply_by(reciprocal);
+                    finish(sum, a, &b.x, &slope);
                 }
-                Case::Infinity => Affine::INFINITY,
-                Case::First => *a,
-                Case::Second => *b,
-            };
+                Case::Tangent => {
+                    let mut square = Fp::ZERO;
+                    square.set_square(&a.x);
+                    let mut slope = square.plus(&square).plus(&square);
+                    slope.multiply_by(reciprocal);
+                    finish(sum, a, &a.x, &slope);
+                }
+                Case::Infinity => {}
+                Case::First => *sum = *a,
+                Case::Second => *sum = *b,
+            }
         }
     }
 }
 
 /// How to add two points, and what to divide by; one where nothing is divided.
+#[inline]
 fn classify(a: &Affine, b: &Affine) -> (Case, Fp) {
     if a.is_infinity() {
         return (Case::Second, Fp::ONE);
@@ -171,20 +197,23 @@ fn classify(a: &Affine, b: &Affine) -> (Case, Fp) {
     if b.is_infinity() {
         return (Case::First, Fp::ONE);
     }
-    let difference = b.x.sub(&a.x);
+    let difference = b.x.minus(&a.x);
     if !difference.is_zero() {
         return (Case::Chord, difference);
     }
     // No point of odd order has y = 0, so equal y is the same point and the tangent is not vertical.
-    if a.y == b.y && !a.y.is_zero() { (Case::Tangent, a.y.add(&a.y)) } else { (Case::Infinity, Fp::ONE) }
+    if a.y == b.y && !a.y.is_zero() { (Case::Tangent, a.y.plus(&a.y)) } else { (Case::Infinity, Fp::ONE) }
 }
 
-/// The third point of the line through `a` with this slope that meets the curve again at `other_x`, reflected.
+/// `sum` becomes the point where the line through `a` and a point with `other_x` meets the curve again, reflected.
 #[inline]
-fn finish(a: &Affine, other_x: &Fp, slope: &Fp) -> Affine {
-    let x = slope.square().sub(&a.x).sub(other_x);
-    let y = a.x.sub(&x).mul(slope).sub(&a.y);
-    Affine { x, y }
+fn finish(sum: &mut Affine, a: &Affine, other_x: &Fp, slope: &Fp) {
+    let mut square = Fp::ZERO;
+    square.set_square(slope);
+    sum.x = square.minus(&a.x).minus(other_x);
+    let mut y = a.x.minus(&sum.x);
+    y.multiply_by(slope);
+    sum.y = y.minus(&a.y);
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use holdfast_types::Transcript;
 
 use crate::{
     CheckedCommitment, Gamma, Opening, PointError, Scalar, ScalarError, Setup,
-    ffi::{self, Affine, Point},
+    blst::{self, Affine, Point},
     point,
 };
 
@@ -125,7 +125,7 @@ impl<'a> Parsed<'a> {
     fn commitment(&self) -> Affine {
         let points: Vec<Affine> = self.terms.iter().map(|(_, commitment)| commitment.0).collect();
         let scalars: Vec<u8> = self.terms.iter().flat_map(|(gamma, _)| gamma.0.to_le_bytes()).collect();
-        ffi::sum_of_products(&points, &scalars, 128).to_affine()
+        blst::sum_of_products(&points, &scalars, 128).to_affine()
     }
 
     fn sides(&self) -> Sides {
@@ -146,7 +146,7 @@ struct Sides {
 impl Sides {
     fn cancel(&self, setup: &Setup) -> bool {
         let negated = Point::from(&self.right).negate().to_affine();
-        ffi::pairings_cancel(&self.left, &setup.one_g2, &negated, &setup.tau_g2)
+        blst::pairings_cancel(&self.left, &setup.one_g2, &negated, &setup.tau_g2)
     }
 }
 
@@ -164,7 +164,7 @@ impl Sum {
     }
 
     fn finish(&self) -> Point {
-        ffi::sum_of_products(&self.points, &self.scalars, 255)
+        blst::sum_of_products(&self.points, &self.scalars, 255)
     }
 }
 
@@ -207,7 +207,7 @@ fn combined(claims: &[Parsed<'_>], coefficients: &[u128]) -> Sides {
 
 fn short_sum(points: &[Affine], coefficients: &[u128]) -> Affine {
     let scalars: Vec<u8> = coefficients.iter().flat_map(|coefficient| coefficient.to_le_bytes()).collect();
-    ffi::sum_of_products(points, &scalars, 128).to_affine()
+    blst::sum_of_products(points, &scalars, 128).to_affine()
 }
 
 /// Finds the false ones among claims of which at least one is false; `first` is the index of the first.

@@ -1,3 +1,5 @@
+//! What a verifier must let pass, and each way to lie to it.
+
 use ark_ff::{BigInteger, PrimeField};
 
 use super::*;

@@ -15,74 +15,33 @@ use blst::{BLST_ERROR, blst_fp, blst_fp6, blst_fp12, blst_p1, blst_p1_affine, bl
 
 use crate::{POINT_LEN, PointError};
 
-/// An element of the base field, in Montgomery form.
+/// An element of the base field, in Montgomery form, below p. Sums and differences: [`crate::field`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
-pub(crate) struct Fp(blst_fp);
+pub(crate) struct Fp(pub(crate) blst_fp);
 
+/// Results go straight where they belong: a product returned by value is copied in 16-byte pieces right after
+/// blst stored it in 8-byte ones, and the processor waits out each such copy.
 impl Fp {
-    pub(crate) const ZERO: Self = Self(blst_fp { l: [0; 6] });
-    /// 2^384 modulo p: one, in Montgomery form.
-    pub(crate) const ONE: Self = Self(blst_fp {
-        l: [
-            0x7609_0000_0002_fffd,
-            0xebf4_000b_c40c_0002,
-            0x5f48_9857_53c7_58ba,
-            0x77ce_5853_7052_5745,
-            0x5c07_1a97_a256_ec6d,
-            0x15f6_5ec3_fa80_e493,
-        ],
-    });
-
+    /// self = self · b.
     #[inline]
-    pub(crate) fn mul(&self, other: &Self) -> Self {
-        let mut out = Self::ZERO;
-        // SAFETY: see the module; blst's field calls read two elements and write one.
-        unsafe { blst::blst_fp_mul(&mut out.0, &self.0, &other.0) };
-        out
+    pub(crate) fn multiply_by(&mut self, b: &Self) {
+        let this: *mut blst_fp = &mut self.0;
+        // SAFETY: see the module; blst's field calls read two elements and write one. It reads its operands before it writes, so they may be the same.
+        unsafe { blst::blst_fp_mul(this, this, &b.0) };
     }
 
+    /// self = a².
     #[inline]
-    pub(crate) fn square(&self) -> Self {
-        let mut out = Self::ZERO;
-        // SAFETY: as for `mul`.
-        unsafe { blst::blst_fp_sqr(&mut out.0, &self.0) };
-        out
-    }
-
-    #[inline]
-    pub(crate) fn add(&self, other: &Self) -> Self {
-        let mut out = Self::ZERO;
-        // SAFETY: as for `mul`.
-        unsafe { blst::blst_fp_add(&mut out.0, &self.0, &other.0) };
-        out
-    }
-
-    #[inline]
-    pub(crate) fn sub(&self, other: &Self) -> Self {
-        let mut out = Self::ZERO;
-        // SAFETY: as for `mul`.
-        unsafe { blst::blst_fp_sub(&mut out.0, &self.0, &other.0) };
-        out
-    }
-
-    #[inline]
-    pub(crate) fn negate_if(&self, negate: bool) -> Self {
-        let mut out = Self::ZERO;
-        // SAFETY: as for `mul`.
-        unsafe { blst::blst_fp_cneg(&mut out.0, &self.0, negate) };
-        out
-    }
-
-    #[inline]
-    pub(crate) fn is_zero(&self) -> bool {
-        self.0.l == [0; 6]
+    pub(crate) fn set_square(&mut self, a: &Self) {
+        // SAFETY: as above.
+        unsafe { blst::blst_fp_sqr(&mut self.0, &a.0) };
     }
 
     /// 1/self, in variable time (all values here are public); zero for zero.
     pub(crate) fn inverse(&self) -> Self {
-        let mut out = Self::ZERO;
-        // SAFETY: as for `mul`.
+        let mut out = Self::default();
+        // SAFETY: as above.
         unsafe { blst::blst_fp_eucl_inverse(&mut out.0, &self.0) };
         out
     }
@@ -90,7 +49,9 @@ impl Fp {
 
 /// A point of the curve as x and y; the point at infinity is (0, 0), which is not on the curve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(C)]
+///
+/// Aligned so that its 96 bytes never touch three cache lines.
+#[repr(C, align(32))]
 pub(crate) struct Affine {
     pub(crate) x: Fp,
     pub(crate) y: Fp,
@@ -101,9 +62,9 @@ impl Affine {
     pub(crate) const SERIALIZED_LEN: usize = 96;
 
     fn as_blst(&self) -> *const blst_p1_affine {
-        // `Affine` has the layout of `blst_p1_affine`: two `blst_fp`, in C's order.
+        // `Affine` has the layout of `blst_p1_affine`: two `blst_fp` in C's order, and is aligned better.
         const _: () = assert!(size_of::<Affine>() == size_of::<blst_p1_affine>());
-        const _: () = assert!(align_of::<Affine>() == align_of::<blst_p1_affine>());
+        const _: () = assert!(align_of::<Affine>() >= align_of::<blst_p1_affine>());
         ptr::from_ref(self).cast()
     }
 
@@ -276,11 +237,11 @@ pub(crate) fn sum_of_products(points: &[Affine], scalars: &[u8], bits: usize) ->
 }
 
 /// A point of G2, prepared for pairings: the Miller loop's 68 lines.
-pub(crate) struct PreparedG2(Box<[blst_fp6; 68]>);
+pub(crate) struct PreparedG2(Vec<blst_fp6>);
 
 impl PreparedG2 {
     fn new(point: &blst_p2_affine) -> Self {
-        let mut lines = Box::new([blst_fp6::default(); 68]);
+        let mut lines = vec![blst_fp6::default(); 68];
         // SAFETY: blst writes exactly 68 lines.
         unsafe { blst::blst_precompute_lines(lines.as_mut_ptr(), point) };
         Self(lines)
@@ -327,7 +288,7 @@ pub(crate) fn pairings_cancel(p: &Affine, a: &PreparedG2, q: &Affine, b: &Prepar
             continue;
         }
         let mut value = blst_fp12::default();
-        // SAFETY: blst reads 68 lines and one point.
+        // SAFETY: blst reads the 68 lines that `new` allocated, and one point.
         unsafe { blst::blst_miller_loop_lines(&mut value, lines.0.as_ptr(), point.as_blst()) };
         product = Some(match product {
             None => value,
