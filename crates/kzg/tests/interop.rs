@@ -1,5 +1,7 @@
 //! What c-kzg computes, we compute, byte for byte; what we prove, c-kzg verifies.
 
+#![allow(clippy::unwrap_used, reason = "a test's own helpers may fail like the test")]
+
 use c_kzg::{Blob, Bytes32, Bytes48, KzgSettings, ethereum_kzg_settings};
 use holdfast_kzg::{BLOB_LEN, CheckedCommitment, Fold, FoldClaim, Gamma, Scalar, Setup, Verdict, pack, verify};
 
