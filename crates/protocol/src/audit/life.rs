@@ -9,7 +9,7 @@ use holdfast_types::{AuditId, Millis, Mono, NodeId, VerdictId};
 use crate::{
     effect::Notice,
     message::{NodeReply, NodeRequest},
-    model::{Lane, NodeRow, Outcome, Verdict},
+    model::{Lane, NodeLife, NodeRow, Outcome, Verdict},
     store::{StoreOp, StoreReply},
 };
 
@@ -19,6 +19,8 @@ use super::{
 };
 
 enum Step {
+    /// The silence changes nothing any more: it goes on record, and its audit is over.
+    Record,
     /// The node's placements are given up, with the verdict that says so.
     Lose,
     /// That verdict again, with the exceptions that the store filled in.
@@ -36,19 +38,23 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// The node was silent: contained, contained further, or given up.
-    pub(super) fn silent(node: NodeId, silence: Silence, ctx: &mut Ctx<'_>) -> (Self, Progress) {
-        let last = ctx.nodes.get(&node).is_some_and(|row| containment::is_last(row, ctx.profile));
-        let (change, step) = match last {
-            true => (Change::Suspend, Step::Lose),
-            false => (Change::Silent { audit: silence.audit, outcome: silence.outcome }, Step::Put),
+    /// The node was silent: contained, contained further, or given up. A second `routine` challenge that stayed
+    /// unanswered beside the one that contained it is no further attempt.
+    pub(super) fn silent(node: NodeId, silence: Silence, routine: bool, ctx: &mut Ctx<'_>) -> (Self, Progress) {
+        let change = Change::Silent { audit: silence.audit, outcome: silence.outcome };
+        let (change, step) = match ctx.nodes.get(&node) {
+            Some(row) if row.life == NodeLife::Contained && routine => (change, Step::Record),
+            Some(row) if containment::apply(row, change, ctx.now.wall, ctx.profile).is_none() => (change, Step::Record),
+            Some(row) if containment::is_last(row, ctx.profile) => (Change::Suspend, Step::Lose),
+            Some(_) => (change, Step::Put),
+            None => (change, Step::Record),
         };
         Self::start(node, change, silence, step, ctx)
     }
 
     /// The node spoke, and has its place back.
     pub(super) fn back(node: NodeId, change: Change, ctx: &mut Ctx<'_>) -> (Self, Progress) {
-        let silence = Silence { audit: None, outcome: Outcome::Held, shards: 0, bytes: 0 };
+        let silence = Silence { audit: None, lane: Lane::Sample, outcome: Outcome::Held, shards: 0, bytes: 0 };
         Self::start(node, change, silence, Step::Put, ctx)
     }
 
@@ -60,15 +66,23 @@ impl Life {
 
     /// Wishes for what the step waits for.
     pub(super) fn wish(&mut self, ctx: &mut Ctx<'_>) -> Progress {
-        let Some(row) = ctx.nodes.get(&self.node) else { return Progress::End(Ending::Changed) };
+        let row = ctx.nodes.get(&self.node);
         Progress::Wait(match self.step {
+            Step::Record if self.silence.audit.is_none() => return Progress::End(Ending::Changed),
+            Step::Record => {
+                let verdict = Box::new(self.verdict(None, ctx));
+                ctx.out.store(StoreOp::CloseAudit { verdict, changes: Vec::new() })
+            }
             Step::Lose => ctx.out.store(StoreOp::LoseNode { verdict: Box::new(self.verdict(row, ctx)) }),
             Step::Read(id) => {
                 ctx.out.store(StoreOp::Verdicts { after: VerdictId(id.0 - 1), node: Some(self.node), limit: 1 })
             }
-            Step::Put => match containment::apply(row, self.change, ctx.now.wall, ctx.profile) {
+            Step::Put => match row.and_then(|row| containment::apply(row, self.change, ctx.now.wall, ctx.profile)) {
                 Some((row, _)) => ctx.out.store(StoreOp::PutNode(Box::new(row))),
-                None => return Progress::End(Ending::Changed),
+                None => {
+                    self.step = Step::Record;
+                    return self.wish(ctx);
+                }
             },
             Step::Reread => ctx.out.store(StoreOp::Nodes),
         })
@@ -78,6 +92,11 @@ impl Life {
     pub(super) fn on(&mut self, input: Input, before: Option<NodeRow>, ctx: &mut Ctx<'_>) -> Progress {
         let Input::Stored(reply) = input else { return Progress::End(Ending::Changed) };
         self.step = match (&self.step, reply) {
+            (Step::Record, StoreReply::Verdict(id)) => {
+                let verdict = Verdict { id, ..self.verdict(None, ctx) };
+                ctx.out.publish(Notice::Verdict(Box::new(verdict)));
+                return Progress::End(Ending::Changed);
+            }
             (Step::Lose, StoreReply::Verdict(id)) => Step::Read(id),
             (Step::Read(id), StoreReply::Verdicts(found)) => {
                 let verdict = found.into_iter().find(|verdict| verdict.id == *id);
@@ -104,20 +123,20 @@ impl Life {
         self.wish(ctx)
     }
 
-    fn verdict(&self, row: &NodeRow, ctx: &Ctx<'_>) -> Verdict {
+    /// On the silence; on the whole containment where `row` has one.
+    fn verdict(&self, row: Option<&NodeRow>, ctx: &Ctx<'_>) -> Verdict {
         let now = ctx.now.wall;
-        let (audit, outcome, since) = match &row.containment {
-            Some(containment) => (containment.audit, containment.outcome, containment.since),
-            None => (self.silence.audit.unwrap_or(AuditId([0; 32])), self.silence.outcome, now),
-        };
+        let containment = row.and_then(|row| row.containment.as_ref());
+        let kept = containment.map(|containment| containment.audit);
         Verdict {
             id: VerdictId(0),
-            audit,
+            // The one that is open: what was answered before is closed.
+            audit: self.silence.audit.or(kept).unwrap_or(AuditId([0; 32])),
             node: self.node,
-            lane: Lane::Sample,
-            outcome,
+            lane: self.silence.lane,
+            outcome: containment.map_or(self.silence.outcome, |containment| containment.outcome),
             at: now,
-            took: now.since(since),
+            took: containment.map_or(Millis(0), |containment| now.since(containment.since)),
             shards: self.silence.shards,
             bytes: self.silence.bytes,
             exceptions: Vec::new(),
@@ -167,7 +186,8 @@ impl Knock {
             Input::Answered(Err(crate::message::SendFailure::Unreachable)) => Outcome::Unreachable,
             Input::Answered(_) | Input::Stored(_) | Input::Verified(_) => Outcome::Late,
         };
-        Progress::End(Ending::Silent(Silence { audit: None, outcome, shards: 0, bytes: 0 }))
+        let lane = Lane::Sample;
+        Progress::End(Ending::Silent(Silence { audit: None, lane, outcome, shards: 0, bytes: 0 }))
     }
 
     /// Until when an answer may come.

@@ -28,6 +28,7 @@ use crate::{
 use super::{
     classify::{Gap, Heard, hear},
     findings::Findings,
+    flight::refusal_wait,
     task::{Ctx, Ending, Input, Progress, Silence},
 };
 
@@ -59,6 +60,7 @@ pub(super) struct Reconcile {
     row: Option<AuditRow>,
     challenge: Option<Challenge>,
     sent: Mono,
+    refusals: u32,
     gaps: Vec<Gap>,
     findings: Findings,
     evidence: Vec<u8>,
@@ -82,6 +84,7 @@ impl Reconcile {
             row: None,
             challenge: None,
             sent: ctx.now.mono,
+            refusals: 0,
             gaps: Vec::new(),
             findings: Findings::default(),
             evidence: Vec::new(),
@@ -299,7 +302,13 @@ impl Reconcile {
                 self.go(Step::Verify(at, VerifyJob::Leaves(LeavesJob { claims: said.claims })), ctx)
             }
             Heard::Silent(outcome) => self.silent(outcome),
-            Heard::Refused(_) => self.silent(Outcome::Refused),
+            Heard::Refused(after) => {
+                self.refusals += 1;
+                match self.refusals > ctx.profile.refusals_max {
+                    true => self.silent(Outcome::Refused),
+                    false => Progress::Sleep(ctx.now.mono + refusal_wait(after, ctx.profile)),
+                }
+            }
             Heard::Fault => self.fail(Fault::Internal, ctx),
             Heard::Nonsense | Heard::Fold(_) | Heard::Mismatch => self.found(at, false, ctx),
         }
@@ -308,7 +317,7 @@ impl Reconcile {
     fn silent(&self, outcome: Outcome) -> Progress {
         let audit: Option<AuditId> = self.row.as_ref().map(|row| row.id);
         let (shards, bytes) = (self.set.members().len() as u32, self.set.bytes());
-        Progress::End(Ending::Silent(Silence { audit, outcome, shards, bytes }))
+        Progress::End(Ending::Silent(Silence { audit, lane: Lane::Sample, outcome, shards, bytes }))
     }
 
     fn found(&mut self, at: usize, valid: bool, ctx: &mut Ctx<'_>) -> Progress {

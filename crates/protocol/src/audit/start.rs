@@ -7,13 +7,16 @@ use holdfast_types::{Millis, VerdictId};
 use crate::{
     effect::Notice,
     model::{AuditRow, Fault, Outcome, Verdict},
-    store::{ROWS_MAX, StoreOp, StoreReply},
+    store::{StoreOp, StoreReply},
 };
 
 use super::{
     containment,
     task::{Ctx, Ending, Input, Progress},
 };
+
+/// Verdicts looked at, each with its evidence; a node that is in none of them is due at once.
+const LATEST: u32 = 1024;
 
 /// The steps of a start.
 pub(super) struct Start {
@@ -33,7 +36,7 @@ impl Start {
     /// Wishes for what is still unknown, or closes the next audit.
     pub(super) fn wish(&mut self, ctx: &mut Ctx<'_>) -> Progress {
         if self.latest.is_none() {
-            return Progress::Wait(ctx.out.store(StoreOp::LatestVerdicts { node: None, limit: ROWS_MAX }));
+            return Progress::Wait(ctx.out.store(StoreOp::LatestVerdicts { node: None, limit: LATEST }));
         }
         let Some(open) = &mut self.open else { return Progress::Wait(ctx.out.store(StoreOp::OpenAudits)) };
         if self.closing.is_none() {

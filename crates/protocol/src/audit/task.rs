@@ -9,7 +9,7 @@ use holdfast_types::{AuditId, Mono, NodeId, Now, Sequence};
 use crate::{
     effect::{Token, Verification},
     message::{NodeReply, SendFailure},
-    model::{NodeRow, Outcome},
+    model::{Lane, NodeRow, Outcome},
     outbox::Outbox,
     profile::Profile,
     set::AuditSet,
@@ -85,6 +85,8 @@ pub(super) enum Ending {
 pub(super) struct Silence {
     /// The challenge that stayed unanswered; `None` for a knock, which has none.
     pub(super) audit: Option<AuditId>,
+    /// Its lane.
+    pub(super) lane: Lane,
     /// What to call it.
     pub(super) outcome: Outcome,
     /// Shards in its set.

@@ -228,10 +228,11 @@ fn eternal_drift_ends_contained() {
             said(resign(&answer, challenge, AnswerBody::SetMismatch { digest: [1; 32], count: 1 }))
         }
     });
-    world.run(60_000);
+    world.run(20_000);
     assert_eq!(world.lives().first(), Some(&NodeLife::Contained));
     assert_eq!(world.lives().last(), Some(&NodeLife::Suspended));
     assert!(convicted(&world).is_empty());
+    world.assert_settled();
 }
 
 /// Attack: a shard is left out of the list and of the set, so that it is never asked for.

@@ -63,6 +63,7 @@ fn the_same_challenge_alone_does_not_free_a_node() {
     world.run(20_000);
     assert!(!world.lives().contains(&NodeLife::Active));
     assert_eq!(world.lives().last(), Some(&NodeLife::Suspended));
+    world.assert_settled();
 }
 
 /// Attack: "later", for ever.
@@ -76,6 +77,7 @@ fn endless_refusal_is_contained_and_lost_as_refused() {
     assert_eq!(world.lives().last(), Some(&NodeLife::Suspended));
     let verdicts = world.verdicts();
     assert_eq!(verdicts.last().expect("a verdict").outcome, Outcome::Refused);
+    world.assert_settled();
 }
 
 #[test]
@@ -214,4 +216,18 @@ fn audits_that_stop_silently_raise_an_alarm_once() {
     let id = world.peers[0].id();
     let alarms = world.notices.iter().filter(|notice| **notice == Notice::Silence { node: id }).count();
     assert_eq!(alarms, 1);
+}
+
+#[test]
+fn two_lanes_that_fall_silent_together_are_one_silence() {
+    let mut world = World::new();
+    world.two_at_once();
+    world.peers[0].up = false;
+    world.run(300);
+    assert_eq!(world.row().containment.as_ref().expect("contained").attempts, 0);
+    world.run(10_000);
+    assert_eq!(world.lives().last(), Some(&NodeLife::Suspended));
+    let lost = world.verdicts().into_iter().filter(|verdict| !verdict.exceptions.is_empty()).count();
+    assert_eq!(lost, 1, "one verdict a shard");
+    world.assert_settled();
 }

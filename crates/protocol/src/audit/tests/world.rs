@@ -314,6 +314,10 @@ impl World {
         self.audits = Audits::new([9; 32], Profile { localise_max: most, ..profile() });
     }
 
+    pub(super) fn two_at_once(&mut self) {
+        self.audits.profile.in_flight_per_node = 2;
+    }
+
     pub(super) fn short_alarm(&mut self, after: Millis) {
         self.audits.profile.silence_alarm = after;
     }
