@@ -18,7 +18,7 @@ use tracing::{debug, info};
 
 use crate::{
     content::{SHARD_KIND, namespace, sequence, shard_key},
-    refusal,
+    refusal::{self, SOON},
     state::State,
     writer::Written,
 };
@@ -54,16 +54,39 @@ pub(crate) async fn put(
         }
     };
     let shard = ShardId::from_bytes(grant.content);
-    if let Some(sequence) = intact(state, shard, grant.len, replace).await? {
-        drain(&mut stream, grant.len).await?;
-        debug!(%shard, %sequence, "shard was there already");
-        return Ok(state.receipt(grant.owner, shard, grant.len, sequence));
-    }
-    let replaces = state.reader.contains(&shard_key(&shard));
-    let written = receive(state, &mut stream, &grant, replaces).await?;
+    let replaces = match look(state, shard, grant.len, replace).await? {
+        Copy::Intact(sequence) => return there(state, &mut stream, &grant, sequence).await,
+        Copy::Damaged => true,
+        Copy::Absent => false,
+    };
+    let (owner, key) = (namespace(&grant.owner), shard_key(&shard));
+    let Some(reservation) = state.writer.reserve(owner, key, grant.len, replaces, grant.fence).await? else {
+        // Another put of it ended between our look and our order.
+        return match look(state, shard, grant.len, false).await? {
+            Copy::Intact(sequence) => there(state, &mut stream, &grant, sequence).await,
+            Copy::Damaged | Copy::Absent => {
+                Err(WireError::new(ErrorCode::Retry, "the shard came and went meanwhile; put it again")
+                    .retry_after(SOON))
+            }
+        };
+    };
+    let written = receive(&mut stream, &grant, reservation).await?;
     let sequence = state.writer.store(written).await?;
     state.damage.forget(&shard);
-    info!(%shard, len = grant.len, %sequence, owner = %grant.owner, replaces, "shard stored");
+    info!(%shard, len = grant.len, %sequence, owner = %grant.owner, fence = %grant.fence, replaces, "shard stored");
+    Ok(state.receipt(grant.owner, shard, grant.len, sequence))
+}
+
+/// Answers for a shard that need not be stored again.
+async fn there(
+    state: &State,
+    stream: &mut Streaming<PutShardRequest>,
+    grant: &Grant,
+    sequence: Sequence,
+) -> Result<Receipt, WireError> {
+    let shard = ShardId::from_bytes(grant.content);
+    drain(stream, grant.len).await?;
+    debug!(%shard, %sequence, "shard was there already");
     Ok(state.receipt(grant.owner, shard, grant.len, sequence))
 }
 
@@ -90,15 +113,22 @@ fn admit(state: &State, peer: &PeerIdentity, signed: &holdfast_types::SignedGran
     Ok(grant)
 }
 
-/// The sequence of a stored copy that need not be replaced: there, of the right length, and not damaged as far as is
-/// known, or, when a repair asks, as far as its bytes say.
-async fn intact(state: &Arc<State>, shard: ShardId, len: u64, replace: bool) -> Result<Option<Sequence>, WireError> {
+/// What is stored under a shard's name.
+enum Copy {
+    Absent,
+    /// Or of another length.
+    Damaged,
+    Intact(Sequence),
+}
+
+/// Looks at the stored copy: as far as is known, or, when a repair asks, as far as its bytes say.
+async fn look(state: &Arc<State>, shard: ShardId, len: u64, thoroughly: bool) -> Result<Copy, WireError> {
     let key = shard_key(&shard);
-    let Some(entry) = state.reader.stat(&key).filter(|entry| entry.len == len) else { return Ok(None) };
-    if state.damage.is_known(&shard) {
-        return Ok(None);
+    let Some(entry) = state.reader.stat(&key) else { return Ok(Copy::Absent) };
+    if entry.len != len || state.damage.is_known(&shard) {
+        return Ok(Copy::Damaged);
     }
-    if replace {
+    if thoroughly {
         let _turn = state.reads.clone().acquire_owned().await.map_err(|_| refusal::busy("reads"))?;
         let reader = state.reader.clone();
         let whole = spawn_blocking(move || {
@@ -112,21 +142,18 @@ async fn intact(state: &Arc<State>, shard: ShardId, len: u64, replace: bool) -> 
         });
         if !whole.await.map_err(|error| refusal::of_join(&error))? {
             state.damaged(shard, &[0..len]);
-            return Ok(None);
+            return Ok(Copy::Damaged);
         }
     }
-    Ok(Some(sequence(entry.sequence)))
+    Ok(Copy::Intact(sequence(entry.sequence)))
 }
 
 async fn receive(
-    state: &Arc<State>,
     stream: &mut Streaming<PutShardRequest>,
     grant: &Grant,
-    replaces: bool,
+    reservation: Reservation,
 ) -> Result<Written, WireError> {
     let shard = ShardId::from_bytes(grant.content);
-    let reservation =
-        state.writer.reserve(namespace(&grant.owner), shard_key(&shard), grant.len, replaces, grant.fence).await?;
     let mut intake = Intake { reservation, builder: Builder::new() };
     while intake.reservation.written() < grant.len {
         let Some(chunks) = gather(stream).await? else {

@@ -47,11 +47,35 @@ pub(crate) struct Written {
 }
 
 enum Order {
-    Reserve { namespace: Namespace, key: Key, len: u64, replaces: bool, fence: Fence, reply: Reply<Reservation> },
-    Store { written: Box<Written>, reply: Reply<Sequence> },
-    Delete { key: Key, fence: Fence, reply: Reply<bool> },
-    Record { namespace: Namespace, key: Key, bytes: Vec<u8>, fence: Fence, reply: Reply<()> },
-    Meta { key: u8, value: Vec<u8>, reply: Reply<()> },
+    Reserve {
+        namespace: Namespace,
+        key: Key,
+        len: u64,
+        replaces: bool,
+        fence: Fence,
+        reply: Reply<Option<Reservation>>,
+    },
+    Store {
+        written: Box<Written>,
+        reply: Reply<Sequence>,
+    },
+    Delete {
+        key: Key,
+        fence: Fence,
+        reply: Reply<bool>,
+    },
+    Record {
+        namespace: Namespace,
+        key: Key,
+        bytes: Vec<u8>,
+        fence: Fence,
+        reply: Reply<()>,
+    },
+    Meta {
+        key: u8,
+        value: Vec<u8>,
+        reply: Reply<()>,
+    },
 }
 
 /// Who is told once the batch is durable.
@@ -79,7 +103,7 @@ impl Writer {
         Ok((Self { orders, places: Arc::new(Semaphore::new(ORDERS_MAX)) }, thread))
     }
 
-    /// Space for a shard. `replaces`: a damaged copy may be there.
+    /// Space for a shard; `None` when another put made it durable meanwhile. `replaces`: a damaged copy may be there.
     pub(crate) async fn reserve(
         &self,
         namespace: Namespace,
@@ -87,7 +111,7 @@ impl Writer {
         len: u64,
         replaces: bool,
         fence: Fence,
-    ) -> Result<Reservation, WireError> {
+    ) -> Result<Option<Reservation>, WireError> {
         self.order(|reply| Order::Reserve { namespace, key, len, replaces, fence, reply }).await
     }
 
@@ -183,16 +207,25 @@ impl Owner {
         len: u64,
         replaces: bool,
         fence: Fence,
-    ) -> Result<Reservation, WireError> {
+    ) -> Result<Option<Reservation>, WireError> {
         if fence != Fence::default() {
             self.admit(fence, fence_key(key.id))?;
         }
-        let reserved = if replaces {
-            self.volume.reserve_replacement(namespace, key, len)
-        } else {
-            self.volume.reserve(namespace, key, len)
-        };
-        reserved.map_err(|error| refusal::of_volume(&error))
+        if replaces {
+            let reserved = self.volume.reserve_replacement(namespace, key, len);
+            return reserved.map(Some).map_err(|error| refusal::of_volume(&error));
+        }
+        let mut reserved = self.volume.reserve(namespace, key, len);
+        if let Err(VolumeError::Pending { .. }) = reserved {
+            // Sealed in this very batch: after its commit it is there or it is not.
+            self.commit();
+            reserved = self.volume.reserve(namespace, key, len);
+        }
+        match reserved {
+            Ok(reservation) => Ok(Some(reservation)),
+            Err(VolumeError::Exists { .. }) => Ok(None),
+            Err(error) => Err(refusal::of_volume(&error)),
+        }
     }
 
     /// `Some` when the shard is durable already by another put.
