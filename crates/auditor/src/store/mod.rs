@@ -3,4 +3,4 @@
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
+pub use sqlite::{OpenError, SqliteStore};

@@ -82,7 +82,8 @@ pub(super) async fn undescribed(db: &mut SqliteConnection, limit: u32) -> Result
         .fetch_all(&mut *db)
         .await?;
         let extents = extents.iter().map(extent).collect::<Result<_>>()?;
-        out.push(Undescribed { view, revision: uint(row, "revision")?, extents });
+        let (revision, described) = (uint(row, "revision")?, uint(row, "described")?);
+        out.push(Undescribed { view, revision, described, extents });
     }
     Ok(StoreReply::Undescribed(out))
 }

@@ -124,6 +124,7 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::Object { .. }
             | StoreOp::Objects { .. }
             | StoreOp::Extents { .. }
+            | StoreOp::PageRoots { .. }
             | StoreOp::Page { .. }
             | StoreOp::Segment(_)
             | StoreOp::SegmentsAtRisk { .. }
@@ -159,6 +160,7 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::Object { owner, id } => objects::get(db, owner, id).await,
         StoreOp::Objects { owner, after, limit } => objects::list(db, owner, after, limit).await,
         StoreOp::Extents { owner, id, from, to, limit } => objects::extents(db, owner, id, from, to, limit).await,
+        StoreOp::PageRoots { owner, id } => objects::page_roots(db, owner, id).await,
         StoreOp::Page { owner, root } => objects::page(db, owner, root).await,
         StoreOp::DeleteObject { owner, id, at } => objects::delete(db, owner, id, at).await,
         StoreOp::Segment(id) => segments::get(db, id).await,

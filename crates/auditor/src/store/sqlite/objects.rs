@@ -61,6 +61,15 @@ fn brief(row: &SqliteRow) -> Result<ObjectRow> {
     })
 }
 
+async fn exists(db: &mut SqliteConnection, owner: OwnerId, id: ObjectId) -> Result<bool> {
+    let found = sqlx::query("SELECT 1 FROM object WHERE owner = ? AND id = ?")
+        .bind(&owner.0[..])
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(db)
+        .await?;
+    Ok(found.is_some())
+}
+
 pub(super) async fn extents(
     db: &mut SqliteConnection,
     owner: OwnerId,
@@ -69,12 +78,7 @@ pub(super) async fn extents(
     to: u64,
     limit: u32,
 ) -> Result<StoreReply> {
-    let known = sqlx::query("SELECT 1 FROM object WHERE owner = ? AND id = ?")
-        .bind(&owner.0[..])
-        .bind(&id.as_bytes()[..])
-        .fetch_optional(&mut *db)
-        .await?;
-    if known.is_none() {
+    if !exists(db, owner, id).await? {
         return Ok(StoreReply::NotFound);
     }
     // The last extent that starts at or before `from` is the only earlier one that can touch it.
@@ -100,6 +104,19 @@ pub(super) async fn extents(
         })
     };
     Ok(StoreReply::Extents(rows.iter().map(extent).collect::<Result<_>>()?))
+}
+
+pub(super) async fn page_roots(db: &mut SqliteConnection, owner: OwnerId, id: ObjectId) -> Result<StoreReply> {
+    if !exists(db, owner, id).await? {
+        return Ok(StoreReply::NotFound);
+    }
+    let found = sqlx::query("SELECT root FROM page WHERE owner = ? AND object = ? ORDER BY root")
+        .bind(&owner.0[..])
+        .bind(&id.as_bytes()[..])
+        .fetch_all(&mut *db)
+        .await?;
+    let roots = found.iter().map(|row| bytes(row, "root")).collect::<Result<_>>()?;
+    Ok(StoreReply::PageRoots(roots))
 }
 
 pub(super) async fn page(db: &mut SqliteConnection, owner: OwnerId, root: [u8; 32]) -> Result<StoreReply> {

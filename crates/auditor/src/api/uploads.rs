@@ -1,0 +1,214 @@
+//! Puts, from their beginning to their commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_dispersal::{FRAME_PAGES_MAX, SEGMENT_LEN_DEFAULT};
+use holdfast_protocol::{
+    effect::Command,
+    model::{NodeRow, StagedSegment, UploadRow},
+    store::{StoreOp, StoreReply},
+    upload,
+};
+use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardIndex, SignedGrant, UploadId};
+use holdfast_wire::{
+    ErrorCode, WireError,
+    convert::{
+        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, StageSegment,
+        Staged, StagedSegmentView, UploadTerms,
+    },
+    pb::auditor::v1 as pb,
+};
+use tonic::{Status, Streaming};
+use tracing::info;
+
+use super::{Api, refused, unexpected};
+use crate::clock;
+
+/// Bytes of records that one commit may hold in memory: 1024 objects with the largest records, or 32,768 small ones.
+const COMMIT_BYTES_MAX: usize = 128 << 20;
+
+impl Api {
+    pub(super) async fn begin(&self, owner: OwnerId, begin: BeginUpload) -> Result<UploadTerms, Status> {
+        let Some(policy) = self.0.policies.get(&begin.policy) else {
+            let known: Vec<&str> = self.0.policies.keys().map(String::as_str).collect();
+            let message = format!("expected a policy of {}, got {:?}", known.join(", "), begin.policy);
+            return Err(WireError::new(ErrorCode::Invalid, message).into());
+        };
+        let expires = clock::wall() + self.0.profile.upload_expiry;
+        let row = upload::begin(begin.upload, owner, policy, &self.nodes().await?, expires).map_err(|e| refused(&e))?;
+        match self.ask(StoreOp::BeginUpload(row)).await? {
+            StoreReply::Upload(row, staged) => {
+                let recovery = self.0.recovery.public();
+                let cluster = self.0.cluster.as_str();
+                Ok(UploadTerms::of(&row, staged.len() as u64, SEGMENT_LEN_DEFAULT, &recovery.0, cluster))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn upload(&self, id: UploadId, owner: OwnerId) -> Result<(UploadRow, Vec<StagedSegment>), Status> {
+        match self.ask(StoreOp::Upload { id, owner }).await? {
+            StoreReply::Upload(row, staged) => Ok((row, staged)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn staged_views(&self, id: UploadId, owner: OwnerId) -> Result<Vec<StagedSegmentView>, Status> {
+        let (_, staged) = self.upload(id, owner).await?;
+        let nodes = self.nodes().await?;
+        let view = |staged: &StagedSegment| StagedSegmentView {
+            offset: staged.offset,
+            segment: holdfast_wire::convert::SegmentSpec::of(staged),
+            assignments: assignments(staged, &nodes, &BTreeMap::new()),
+        };
+        Ok(staged.iter().map(view).collect())
+    }
+
+    pub(super) async fn stage(&self, owner: OwnerId, stage: StageSegment) -> Result<Staged, Status> {
+        let (row, staged) = self.upload(stage.upload, owner).await?;
+        let known = staged.iter().find(|staged| staged.segment.id == stage.segment.id);
+        let nodes = self.nodes().await?;
+        let avoid: BTreeSet<NodeId> = stage.avoid.iter().copied().collect();
+        let spec = spec(stage);
+        let next = upload::stage(&row, known, spec, &nodes, &avoid).map_err(|error| refused(&error))?;
+        let expires = clock::wall() + self.0.profile.upload_expiry;
+        let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires };
+        match self.ask(op).await? {
+            StoreReply::Done => {}
+            other => return Err(unexpected(&other)),
+        }
+        let grants = upload::put_grants(&next, expires, &self.0.key).into_iter().collect();
+        Ok(Staged { assignments: assignments(&next, &nodes, &grants), expires })
+    }
+
+    /// How many of the receipts hold.
+    pub(super) async fn note(&self, owner: OwnerId, note: NoteReceipts) -> Result<u32, Status> {
+        let (row, staged) = self.upload(note.upload, owner).await?;
+        if row.committed {
+            return Ok(0);
+        }
+        let staged = self.staged(&staged, note.segment)?;
+        let nodes = self.nodes().await?;
+        let received: Vec<_> = note.receipts.iter().map(|receipt| (receipt.index, receipt.receipt)).collect();
+        let sorted = upload::receipts(staged, &received, &nodes);
+        for (index, fault) in &sorted.faults {
+            info!(upload = %note.upload, segment = %note.segment, %index, %fault, "receipt refused");
+        }
+        let noted = sorted.valid.len() as u32;
+        let op = StoreOp::NoteReceipts { upload: note.upload, segment: note.segment, receipts: sorted.valid };
+        match self.ask(op).await? {
+            StoreReply::Done => Ok(noted),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn staged<'a>(&self, staged: &'a [StagedSegment], id: SegmentId) -> Result<&'a StagedSegment, Status> {
+        let found = staged.iter().find(|staged| staged.segment.id == id);
+        found.ok_or_else(|| {
+            WireError::new(ErrorCode::NotFound, format!("segment {id} is not staged; stage it first")).into()
+        })
+    }
+
+    pub(super) async fn commit(
+        &self,
+        owner: OwnerId,
+        mut parts: Streaming<pb::CommitUploadRequest>,
+    ) -> Result<Vec<ObjectId>, Status> {
+        let (id, objects) = gather(&mut parts).await?;
+        let ids = objects.iter().map(|object| ObjectId(merkle_cid::Root::of(&object.manifest))).collect();
+        let (row, staged) = self.upload(id, owner).await?;
+        let at = clock::wall();
+        // Committed before and asked again: the rows are there, the records need no second look.
+        let objects = match row.committed {
+            true => Vec::new(),
+            false => upload::commit(&row, &staged, objects, at).map_err(|error| refused(&error))?,
+        };
+        match self.ask(StoreOp::CommitUpload { id, owner, objects, at }).await? {
+            StoreReply::Committed { segments } => {
+                info!(upload = %id, %owner, segments = segments.len(), "committed");
+                self.0.command(Command::CatalogChanged);
+                Ok(ids)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn abort(&self, owner: OwnerId, id: UploadId) -> Result<(), Status> {
+        self.ask(StoreOp::AbortUpload { id, owner, at: clock::wall() }).await?;
+        self.0.command(Command::CatalogChanged);
+        Ok(())
+    }
+}
+
+fn spec(stage: StageSegment) -> upload::SegmentSpec {
+    let segment = stage.segment;
+    upload::SegmentSpec {
+        id: segment.id,
+        offset: stage.offset,
+        root: segment.root,
+        len: segment.len,
+        shard_len: segment.shard_len,
+        shards: segment.shards,
+        secret_for_owner: segment.secret_for_owner,
+        secret_for_recovery: segment.secret_for_recovery,
+    }
+}
+
+fn assignments(
+    staged: &StagedSegment,
+    nodes: &BTreeMap<NodeId, NodeRow>,
+    grants: &BTreeMap<ShardIndex, SignedGrant>,
+) -> Vec<ShardAssignment> {
+    let known = staged.assignments.iter().filter_map(|assignment| Some((assignment, nodes.get(&assignment.node)?)));
+    known
+        .map(|(assignment, node)| {
+            ShardAssignment::of(assignment, NodeContact::from(node), grants.get(&assignment.index).copied())
+        })
+        .collect()
+}
+
+/// The objects of a commit, in order.
+async fn gather(parts: &mut Streaming<pb::CommitUploadRequest>) -> Result<(UploadId, Vec<upload::ObjectSpec>), Status> {
+    let invalid = |what: &str| Status::from(WireError::new(ErrorCode::Invalid, what));
+    let Some(first) = parts.message().await? else {
+        return Err(invalid("expected a header first, got an empty stream"));
+    };
+    let CommitPart::Header(id) = CommitPart::try_from(first)? else {
+        return Err(invalid("expected a header first, got something else"));
+    };
+    let mut objects: Vec<upload::ObjectSpec> = Vec::new();
+    let mut held = 0;
+    while let Some(message) = parts.message().await? {
+        match CommitPart::try_from(message)? {
+            CommitPart::Header(_) => return Err(invalid("expected one header, got another")),
+            CommitPart::Object(object) => {
+                held += object.manifest.len() + object.envelope.len();
+                objects.push(upload::ObjectSpec {
+                    manifest: object.manifest,
+                    envelope: object.envelope,
+                    offset: object.offset,
+                    sealed_len: object.sealed_len,
+                    plain_len: object.plain_len,
+                    pages: Vec::new(),
+                });
+            }
+            CommitPart::Page(page) => {
+                held += page.len();
+                let Some(object) = objects.last_mut() else {
+                    return Err(invalid("expected an object before its pages, got a page first"));
+                };
+                object.pages.push(page);
+                if object.pages.len() as u64 > FRAME_PAGES_MAX {
+                    return Err(invalid("expected fewer pages of one manifest; split the object"));
+                }
+            }
+        }
+        if objects.len() > OBJECTS_PER_COMMIT_MAX || held > COMMIT_BYTES_MAX {
+            let message = format!(
+                "expected at most {OBJECTS_PER_COMMIT_MAX} objects and {COMMIT_BYTES_MAX} bytes of records in one commit; put in several uploads"
+            );
+            return Err(invalid(&message));
+        }
+    }
+    Ok((id, objects))
+}

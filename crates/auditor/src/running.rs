@@ -1,0 +1,219 @@
+//! An auditor from start to stop: keys, catalog, core, sockets; and the drain at the end.
+
+use std::{collections::BTreeMap, fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use holdfast_client::link::Links;
+use holdfast_dispersal::RecoveryKey;
+use holdfast_kzg::Setup;
+use holdfast_protocol::auditor::{Auditor, Config as CoreConfig};
+use holdfast_transport::{
+    AdmissionLayer, Dialer, Listener, ListenerLimits, Role, TlsMaterial, TransportError, builder,
+};
+use holdfast_types::{SecretKey, Transcript, Wall};
+use holdfast_wire::FILE_DESCRIPTOR_SET;
+use thiserror::Error;
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    api,
+    clock::{self, Clock},
+    config::Config,
+    driver::Driver,
+    keys::{KeyError, load_or_make},
+    lists::ListStore,
+    shared::{NOTICES_KEPT, Shared},
+    store::{OpenError, SqliteStore},
+};
+
+/// How long calls under way may take to end after a stop was asked for.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+const CATALOG: &str = "catalog.sqlite";
+const LISTS: &str = "commitments";
+
+/// Why an auditor does not run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Its directory.
+    #[error("the data directory {path} cannot be made or used: {source}")]
+    Directory {
+        /// Where.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Its keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Its catalog.
+    #[error(transparent)]
+    Catalog(#[from] OpenError),
+    /// Its certificate or its sockets.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A certificate of another role or cluster.
+    #[error(
+        "expected a certificate of an auditor of cluster {cluster}, got {got}; issue one with `holdfast pki issue`"
+    )]
+    Certificate {
+        /// The configured cluster.
+        cluster: String,
+        /// What the certificate says.
+        got: String,
+    },
+    /// A server or the core ended by itself.
+    #[error("a part of the auditor ended by itself: {0}; report it")]
+    Ended(String),
+}
+
+/// Runs an auditor until `shutdown` resolves, then drains for at most [`DRAIN_MAX`].
+///
+/// # Errors
+/// [`RunError`]: it could not start, or a part of it ended by itself.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let mut running = Running::start(config).await?;
+    let failure = tokio::select! {
+        () = shutdown => None,
+        failure = running.failed() => Some(failure),
+    };
+    running.stop().await;
+    failure.map_or(Ok(()), Err)
+}
+
+/// An auditor that serves.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    parts: JoinSet<Result<(), RunError>>,
+    stop: CancellationToken,
+    shared: Arc<Shared>,
+}
+
+impl Running {
+    /// Starts an auditor: opens or makes its catalog, listens, and begins to audit.
+    ///
+    /// # Errors
+    /// [`RunError`], each with what to do.
+    pub async fn start(config: Config) -> Result<Self, RunError> {
+        let material = material(&config)?;
+        let (shared, events) = assemble(&config, &material).await?;
+        // The setup's tables take a moment; the first audit must not wait for them on the core's task.
+        let prepared = spawn_blocking(|| Setup::ethereum().prepare()).await;
+        prepared.map_err(|error| RunError::Ended(error.to_string()))?;
+        let stop = CancellationToken::new();
+        let mut parts = JoinSet::new();
+        let mut addresses = Vec::new();
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| RunError::Ended(error.to_string()))?;
+        for address in &config.listen {
+            let listener = Listener::bind(*address, &material, ListenerLimits::default()).await?;
+            addresses.push(listener.address());
+            let routes = api::routes(&shared).add_service(health_service.clone()).add_service(reflection.clone());
+            let serving = builder()
+                .layer(AdmissionLayer::default())
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
+            parts.spawn(async move { serving.await.map_err(|error| RunError::Ended(error.to_string())) });
+        }
+        let core = Auditor::new(core_config(&config, &shared));
+        let driver = Driver::new(Arc::clone(&shared), core);
+        let stopped = stop.clone();
+        parts.spawn(async move {
+            driver.run(events, stopped).await;
+            Ok(())
+        });
+        info!(cluster = %config.cluster, key = %shared.key.public(), ?addresses, profile = config.profile.name, "auditing");
+        Ok(Self { addresses, parts, stop, shared })
+    }
+
+    /// Where it listens, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Resolves when a part ended by itself.
+    pub async fn failed(&mut self) -> RunError {
+        match self.parts.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Ok(Ok(()))) | None => RunError::Ended("a server ended without being told to".into()),
+            Some(Err(error)) => RunError::Ended(error.to_string()),
+        }
+    }
+
+    /// Takes no new calls, lets those under way end for at most [`DRAIN_MAX`], and closes the catalog.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let drained = timeout(DRAIN_MAX, async { while self.parts.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            warn!(waited_ms = DRAIN_MAX.as_millis(), "calls still under way are cut off");
+            self.parts.shutdown().await;
+        }
+        // Correctness never needs a clean stop: a reader that does not end must not keep the process.
+        let _ = timeout(Duration::from_secs(1), self.shared.store.close()).await;
+        info!("stopped");
+    }
+}
+
+fn material(config: &Config) -> Result<TlsMaterial, RunError> {
+    let material = TlsMaterial::load_files(&config.tls.ca, &config.tls.cert, &config.tls.key, clock::wall())?;
+    if material.subject().role() != Role::Auditor || *material.cluster() != config.cluster {
+        let got = format!("{} of cluster {}", material.subject(), material.cluster());
+        return Err(RunError::Certificate { cluster: config.cluster.to_string(), got });
+    }
+    Ok(material)
+}
+
+async fn assemble(
+    config: &Config,
+    material: &TlsMaterial,
+) -> Result<(Arc<Shared>, mpsc::UnboundedReceiver<holdfast_protocol::effect::Event>), RunError> {
+    let directory = |source| RunError::Directory { path: config.data_dir.clone(), source };
+    fs::create_dir_all(&config.data_dir).map_err(directory)?;
+    let catalog = config.data_dir.join(CATALOG);
+    // A new recovery key beside an old catalog could heal nothing: that is a loss to be told, not to be papered over.
+    let must_exist = catalog.exists();
+    let key = SecretKey::from_seed(&*load_or_make(&config.signing_key, must_exist)?);
+    let recovery = RecoveryKey::from_bytes(*load_or_make(&config.recovery_key, must_exist)?);
+    let lists = ListStore::open(config.data_dir.join(LISTS)).map_err(directory)?;
+    let (events, waiting) = mpsc::unbounded_channel();
+    let shared = Shared {
+        cluster: config.cluster.clone(),
+        profile: config.profile.clone(),
+        policies: config.policies.clone(),
+        key,
+        recovery,
+        store: SqliteStore::open(&catalog).await?,
+        lists,
+        links: Links::new(Dialer::new(material.clone())),
+        clock: Clock::start(),
+        events,
+        notices: broadcast::channel(NOTICES_KEPT).0,
+        audits_in_flight: 0.into(),
+        repairs_running: 0.into(),
+        alerts: BTreeMap::new().into(),
+    };
+    Ok((Arc::new(shared), waiting))
+}
+
+fn core_config(config: &Config, shared: &Shared) -> CoreConfig {
+    // The name alone may be another cluster's too; with the auditor's key it is this one's.
+    let cluster = Transcript::new("holdfast 2026 cluster id v1")
+        .absorb("name", config.cluster.as_str().as_bytes())
+        .absorb("auditor", &shared.key.public().0);
+    CoreConfig {
+        cluster: cluster.digest(),
+        profile: config.profile.clone(),
+        key: shared.key.clone(),
+        no_orphans_before: Wall(0),
+    }
+}

@@ -1,0 +1,73 @@
+//! What the driver and the API have in common.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use holdfast_client::link::Links;
+use holdfast_dispersal::RecoveryKey;
+use holdfast_protocol::{
+    effect::{Command, Event, Notice},
+    profile::Profile,
+    store::{StoreOp, StoreReply},
+};
+use holdfast_transport::ClusterName;
+use holdfast_types::{Policy, SecretKey};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::{clock::Clock, lists::ListStore, store::SqliteStore};
+
+/// Notices that a slow watcher may be behind; one further behind reads them from the catalog.
+pub(crate) const NOTICES_KEPT: usize = 1024;
+/// Alerts kept for the status page.
+const ALERTS_MAX: usize = 64;
+
+/// One auditor's state outside its core. All of it may be shared between threads.
+pub(crate) struct Shared {
+    pub(crate) cluster: ClusterName,
+    pub(crate) profile: Profile,
+    pub(crate) policies: BTreeMap<String, Policy>,
+    pub(crate) key: SecretKey,
+    pub(crate) recovery: RecoveryKey,
+    pub(crate) store: SqliteStore,
+    pub(crate) lists: ListStore,
+    pub(crate) links: Links,
+    pub(crate) clock: Clock,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) notices: broadcast::Sender<Arc<Notice>>,
+    pub(crate) audits_in_flight: AtomicU32,
+    pub(crate) repairs_running: AtomicU32,
+    pub(crate) alerts: RwLock<BTreeMap<String, String>>,
+}
+
+impl Shared {
+    /// Asks the catalog.
+    pub(crate) async fn ask(&self, op: StoreOp) -> StoreReply {
+        self.store.apply(op).await
+    }
+
+    /// Tells the core.
+    pub(crate) fn command(&self, command: Command) {
+        // Closed only while the process ends.
+        let _ = self.events.send(Event::Command(command));
+    }
+
+    pub(crate) fn gauge(&self, audits: usize, repairs: usize) {
+        self.audits_in_flight.store(u32::try_from(audits).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.repairs_running.store(u32::try_from(repairs).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Raises or replaces an alert about a subject; an empty text clears it.
+    pub(crate) fn alert(&self, about: String, text: String) {
+        let mut alerts = self.alerts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if text.is_empty() {
+            alerts.remove(&about);
+        } else if alerts.len() < ALERTS_MAX || alerts.contains_key(&about) {
+            alerts.insert(about, text);
+        }
+    }
+}
