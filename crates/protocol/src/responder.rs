@@ -103,6 +103,7 @@ struct LeafWork {
 impl Responder {
     /// Plans the answer over `entries`, the node's own (see above). When they are not the set that the challenge
     /// is about, the answer is there at once.
+    #[allow(clippy::result_large_err, reason = "it is the answer, made once a challenge")]
     pub fn new(challenge: &Challenge, entries: &[SetEntry]) -> Result<Self, AnswerBody> {
         let mismatch = || AnswerBody::SetMismatch { digest: set::digest(entries), count: entries.len() as u32 };
         // The judge's question is about one shard by name: a set that changed elsewhere must not silence it.

@@ -1,5 +1,6 @@
 //! Nodes that are honest, broken, absent or lying, against the real machines.
 
+mod answers;
 mod attacks;
 mod honesty;
 mod silence;
