@@ -1,0 +1,176 @@
+//! One pass over what is left of a get: parts in order, the next one being fetched while this one is
+//! put together, opened and written.
+
+use std::{collections::VecDeque, io::Write};
+
+use holdfast_dispersal::{OpenError, Opener};
+use holdfast_protocol::get::Mode;
+use holdfast_types::{ByteRange, SegmentId};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::{
+    Get, Tally,
+    places::{Part, Places},
+    segment::{self, Fetched},
+};
+use crate::ClientError;
+
+/// Parts whose segments are remembered, for a frame that does not open: a frame lies in one segment, if
+/// a client like this one cut it.
+const REMEMBERED: usize = 8;
+
+/// Why a pass ended early. What it wrote until then is right.
+pub(super) enum Broken {
+    /// A frame did not open, and these segments gave bytes of it that were not verified.
+    Suspect { segments: Vec<SegmentId>, error: OpenError },
+    /// For another reason.
+    Failed(Box<ClientError>),
+}
+
+impl From<ClientError> for Broken {
+    fn from(error: ClientError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+pub(super) struct Pass<'a, W> {
+    get: &'a Get,
+    tally: &'a mut Tally,
+    /// Both are away while they work.
+    opener: Option<Opener>,
+    sink: Option<W>,
+    recent: VecDeque<(ByteRange, SegmentId, Mode)>,
+}
+
+type Ahead = JoinHandle<Result<Fetched, ClientError>>;
+
+impl<'a, W: Write + Send + 'static> Pass<'a, W> {
+    pub(super) fn new(get: &'a Get, opener: Opener, tally: &'a mut Tally, sink: W) -> Self {
+        Self { get, tally, opener: Some(opener), sink: Some(sink), recent: VecDeque::new() }
+    }
+
+    /// How it ended, and the sink.
+    pub(super) async fn run(mut self) -> (Result<(), Broken>, Result<W, ClientError>) {
+        let end = self.parts().await;
+        let sink = self.sink.take().ok_or_else(|| ClientError::Bug("the sink was lost in a panic".into()));
+        (end, sink)
+    }
+
+    async fn parts(&mut self) -> Result<(), Broken> {
+        let sealed = match &self.opener {
+            Some(opener) => opener.sealed_range().map_err(|error| Broken::from(self.get.open_error(error)))?,
+            None => ByteRange::first(0),
+        };
+        let (client, object) = (&self.get.client, self.get.object.id);
+        let mut places = Places::locate(&client.auditor, client.owner.clone(), object, sealed).await?;
+        let mut ahead = self.fetch(places.next().await?);
+        while let Some(fetching) = ahead.take() {
+            let fetching = AbortOnDrop(fetching);
+            let next = places.next().await?;
+            let fetched = fetching.join().await?;
+            ahead = self.fetch(next);
+            let done = self.write(fetched).await;
+            if done.is_err()
+                && let Some(fetching) = ahead.take()
+            {
+                fetching.abort();
+            }
+            done?;
+        }
+        match self.opener.take().map(Opener::finish) {
+            Some(Err(error)) => Err(self.get.open_error(error).into()),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    fn fetch(&self, part: Option<Part>) -> Option<Ahead> {
+        let part = part?;
+        let suspected = self.get.suspected.contains(&part.place.id);
+        let mode = Mode::choose(part.place.geometry, part.in_segment, suspected);
+        Some(tokio::spawn(segment::read(self.get.client.links.clone(), part, mode, self.get.patience.clone())))
+    }
+
+    /// Puts a part together, opens it and writes what comes out.
+    async fn write(&mut self, fetched: Fetched) -> Result<(), Broken> {
+        self.note(&fetched);
+        let (Some(mut opener), Some(mut sink)) = (self.opener.take(), self.sink.take()) else {
+            return Err(ClientError::Bug("a part came after the end".into()).into());
+        };
+        let working = spawn_blocking(move || {
+            let (mut written, mut broken) = (0, None);
+            let assembled = fetched.assemble(|sealed| {
+                if broken.is_none() {
+                    broken = open(&mut opener, &mut sink, sealed, &mut written).err();
+                }
+            });
+            (opener, sink, written, assembled, broken)
+        });
+        let (opener, sink, written, assembled, broken) =
+            working.await.map_err(|error| ClientError::Bug(error.to_string()))?;
+        (self.opener, self.sink) = (Some(opener), Some(sink));
+        self.tally.written += written;
+        self.get.progress.plain(written);
+        self.get.progress.segment();
+        assembled?;
+        match broken {
+            None => Ok(()),
+            Some(Stop::Sink(error)) => Err(ClientError::Sink(error).into()),
+            Some(Stop::Open(error)) => Err(self.suspect(error)),
+        }
+    }
+
+    fn note(&mut self, fetched: &Fetched) {
+        let tally = &mut *self.tally;
+        tally.fetched += fetched.bytes;
+        tally.segments += 1;
+        tally.reconstructed += u64::from(fetched.is_reconstructed());
+        tally.shards += fetched.shards();
+        for met in &fetched.met {
+            let words = met.what.words();
+            tracing::info!(segment = %met.segment, index = %met.index, node = %met.node, what = words, "met while reading");
+            self.get.progress.notice(&format!("shard {} on node {} {words}", met.index, met.node.short()));
+        }
+        tally.met.extend(fetched.met.iter().cloned());
+        self.get.progress.moved(fetched.bytes);
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((fetched.part.in_stream, fetched.part.place.id, fetched.mode));
+    }
+
+    /// Only a frame's authentication can be the fault of unverified bytes.
+    fn suspect(&self, error: OpenError) -> Broken {
+        let OpenError::Frame { sealed, .. } = &error else { return self.get.open_error(error).into() };
+        let unverified = self.recent.iter().filter(|(range, _, mode)| *mode == Mode::Ranges && range.overlaps(*sealed));
+        let segments = unverified.map(|(_, segment, _)| *segment).collect();
+        Broken::Suspect { segments, error }
+    }
+}
+
+enum Stop {
+    Sink(std::io::Error),
+    Open(OpenError),
+}
+
+fn open(opener: &mut Opener, sink: &mut impl Write, sealed: &[u8], written: &mut u64) -> Result<(), Stop> {
+    for plain in opener.push(sealed).map_err(Stop::Open)? {
+        sink.write_all(&plain).map_err(Stop::Sink)?;
+        *written += plain.len() as u64;
+    }
+    Ok(())
+}
+
+/// A task that nobody waits for any more has nothing to do.
+struct AbortOnDrop(Ahead);
+
+impl AbortOnDrop {
+    async fn join(mut self) -> Result<Fetched, ClientError> {
+        (&mut self.0).await.map_err(|error| ClientError::Bug(error.to_string()))?
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,172 @@
+//! The driver of the get machine: the shards of one part, as many as it takes.
+
+use std::collections::BTreeMap;
+
+use holdfast_dispersal::{ReadPlan, SegmentRead};
+use holdfast_protocol::{
+    effect::Token,
+    get::{Candidate, Effect, Event, Met, Mode, Patience, SegmentGet, Trouble},
+};
+use holdfast_types::{ByteRange, ShardIndex};
+use holdfast_wire::convert::ShardLocation;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{MetShard, fetch::fetch, places::Part};
+use crate::{ClientError, Links, clock::Clock};
+
+/// Bytes of one shard as they came, masked.
+struct Came {
+    shard: ShardIndex,
+    range: ByteRange,
+    bytes: Vec<u8>,
+}
+
+/// The bytes of a part, ready to be put together.
+pub(super) struct Fetched {
+    pub(super) part: Part,
+    pub(super) mode: Mode,
+    pub(super) met: Vec<MetShard>,
+    /// Bytes that came, used or not.
+    pub(super) bytes: u64,
+    plan: ReadPlan,
+    came: Vec<Came>,
+}
+
+impl Fetched {
+    /// Whether it is decoded.
+    pub(super) fn is_reconstructed(&self) -> bool {
+        !self.plan.missing().is_empty()
+    }
+
+    /// Shards that it is made of.
+    pub(super) fn shards(&self) -> u64 {
+        let mut shards: Vec<ShardIndex> = self.plan.fetches().iter().map(|fetch| fetch.shard).collect();
+        shards.dedup();
+        shards.len() as u64
+    }
+
+    /// Unmasks and decodes; gives the sealed bytes in order. Blocks. Each shard's bytes are dropped once
+    /// they are taken in, so that little is held twice.
+    pub(super) fn assemble(self, sink: impl FnMut(&[u8])) -> Result<(), ClientError> {
+        let Self { part, plan, came, .. } = self;
+        let fetches = plan.fetches().to_vec();
+        let mut read = SegmentRead::new(plan, part.place.masks.clone());
+        let mut wanted: Vec<_> = fetches.into_iter().map(Some).collect();
+        for Came { shard, range, bytes } in came {
+            let here = |fetch: &holdfast_dispersal::Fetch| fetch.shard == shard && range.contains(fetch.range);
+            for slot in &mut wanted {
+                let Some(fetch) = slot.take_if(|fetch| here(fetch)) else { continue };
+                let from = (fetch.range.start() - range.start()) as usize;
+                read.absorb(shard, fetch.range.start(), &bytes[from..from + fetch.range.len() as usize])?;
+            }
+        }
+        Ok(read.read(sink)?)
+    }
+}
+
+/// Reads what a part needs.
+pub(super) async fn read(links: Links, part: Part, mode: Mode, patience: Patience) -> Result<Fetched, ClientError> {
+    let place = &part.place;
+    let candidates = place.shards.iter().map(|shard| Candidate {
+        index: shard.index,
+        standing: shard.standing.clone(),
+        silent: shard.silent,
+    });
+    let machine = SegmentGet::new(place.geometry, part.in_segment, mode, candidates.collect(), patience);
+    let mut reading = Reading {
+        links,
+        part: &part,
+        machine,
+        tasks: JoinSet::new(),
+        flying: BTreeMap::new(),
+        came: BTreeMap::new(),
+        bytes: 0,
+    };
+    let shards = reading.run().await;
+    let met = reading.machine.met().iter().filter_map(|(index, what)| named(&part, *index, what)).collect();
+    let (came, bytes) = (std::mem::take(&mut reading.came), reading.bytes);
+    let plan = ReadPlan::new(place.geometry, part.in_segment, &shards?)?;
+    drop(reading);
+    Ok(Fetched { mode, met, bytes, plan, came: came.into_values().collect(), part })
+}
+
+fn named(part: &Part, index: ShardIndex, what: &Met) -> Option<MetShard> {
+    let shard = part.place.shards.iter().find(|shard| shard.index == index)?;
+    let (segment, node) = (part.place.id, shard.node.id);
+    Some(MetShard { segment, index, shard: shard.shard, node, what: what.clone() })
+}
+
+struct Reading<'a> {
+    links: Links,
+    part: &'a Part,
+    machine: SegmentGet,
+    tasks: JoinSet<(Token, Result<Vec<u8>, Trouble>)>,
+    flying: BTreeMap<Token, (ShardIndex, ByteRange, AbortHandle)>,
+    came: BTreeMap<Token, Came>,
+    bytes: u64,
+}
+
+impl Reading<'_> {
+    /// The shards that the plan may use.
+    async fn run(&mut self) -> Result<Vec<ShardIndex>, ClientError> {
+        let clock = Clock::start();
+        let mut event = Event::Begin;
+        loop {
+            for effect in self.machine.step(clock.now(), event) {
+                match effect {
+                    Effect::Fetch { token, shard, range, verify } => self.fetch(token, shard, range, verify)?,
+                    Effect::Cancel(token) => {
+                        if let Some((_, _, handle)) = self.flying.remove(&token) {
+                            handle.abort();
+                        }
+                    }
+                    Effect::Assemble { shards } => return Ok(shards),
+                    Effect::Fail(error) => return Err(ClientError::Get { segment: self.part.place.id, error }),
+                }
+            }
+            let deadline = self.machine.deadline().map(|at| clock.at(at));
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            event = tokio::select! {
+                Some(joined) = self.tasks.join_next() => match joined {
+                    Ok((token, reply)) => self.told(token, reply),
+                    Err(error) if error.is_cancelled() => Event::Tick,
+                    Err(error) => return Err(ClientError::Bug(error.to_string())),
+                },
+                () = timer => Event::Tick,
+            };
+        }
+    }
+
+    fn location(&self, shard: ShardIndex) -> Result<&ShardLocation, ClientError> {
+        let found = self.part.place.shards.iter().find(|location| location.index == shard);
+        found.ok_or_else(|| ClientError::Bug(format!("shard {shard} was asked for, and nobody holds it")))
+    }
+
+    fn fetch(&mut self, token: Token, shard: ShardIndex, range: ByteRange, verify: bool) -> Result<(), ClientError> {
+        let (links, location) = (self.links.clone(), self.location(shard)?.clone());
+        let len = self.part.place.geometry.shard_len();
+        let handle = self.tasks.spawn(async move { (token, fetch(&links, &location, len, range, verify).await) });
+        self.flying.insert(token, (shard, range, handle));
+        Ok(())
+    }
+
+    fn told(&mut self, token: Token, reply: Result<Vec<u8>, Trouble>) -> Event {
+        let Some((shard, range, _)) = self.flying.remove(&token) else { return Event::Tick };
+        match reply {
+            Ok(bytes) => {
+                self.bytes += bytes.len() as u64;
+                self.came.insert(token, Came { shard, range, bytes });
+                Event::Came(token)
+            }
+            Err(trouble) => {
+                tracing::debug!(segment = %self.part.place.id, %shard, ?trouble, "a shard did not come");
+                Event::Failed(token, trouble)
+            }
+        }
+    }
+}

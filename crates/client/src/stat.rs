@@ -1,0 +1,120 @@
+//! An object and how it stands: segment by segment, shard by shard, as the catalog believes.
+
+use holdfast_protocol::model::Standing;
+use holdfast_types::{Code, NodeId, ObjectId, SegmentId, SegmentRoot, ShardId, ShardIndex, Wall};
+use holdfast_wire::convert::{LocateExtents, ObjectSummary, SegmentLocation};
+
+use crate::{Client, ClientError};
+
+/// One shard of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStat {
+    /// Which.
+    pub index: ShardIndex,
+    /// Its name.
+    pub shard: ShardId,
+    /// Who holds it.
+    pub node: NodeId,
+    /// What is believed of it.
+    pub standing: Standing,
+    /// Whether its node did not answer of late.
+    pub silent: bool,
+}
+
+/// One segment that holds bytes of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentStat {
+    /// Which.
+    pub id: SegmentId,
+    /// BLAKE3 root of its sealed bytes.
+    pub root: SegmentRoot,
+    /// Sealed bytes.
+    pub len: u64,
+    /// Of them the object's.
+    pub object_len: u64,
+    /// Its code.
+    pub code: Code,
+    /// Bytes of each shard.
+    pub shard_len: u64,
+    /// The shards that somebody holds, in order of index.
+    pub shards: Vec<ShardStat>,
+}
+
+impl SegmentStat {
+    fn of(location: SegmentLocation) -> Self {
+        let SegmentLocation { id, root, len, code, shard_len, shards, .. } = location;
+        let shards = shards.into_iter().map(|shard| ShardStat {
+            index: shard.index,
+            shard: shard.shard,
+            node: shard.node.id,
+            standing: shard.standing,
+            silent: shard.silent,
+        });
+        Self { id, root, len, object_len: 0, code, shard_len, shards: shards.collect() }
+    }
+
+    /// Shards believed good.
+    pub fn good(&self) -> u16 {
+        self.shards.iter().filter(|shard| shard.standing.is_good()).count() as u16
+    }
+
+    /// Good shards over k: how many more may go. Negative when that many are missing.
+    pub fn spare(&self) -> i32 {
+        i32::from(self.good()) - i32::from(self.code.data())
+    }
+}
+
+/// An object and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// What the list says of it.
+    pub summary: ObjectSummary,
+    /// Bytes of the object, by its own manifest.
+    pub plain_len: u64,
+    /// Its media type, if its owner said.
+    pub media_type: Option<String>,
+    /// The policy it was stored under.
+    pub policy: String,
+    /// Names in its envelope.
+    pub names: Vec<String>,
+    /// When it was stored, by the owner's clock.
+    pub created: Wall,
+    /// Its segments, in order of its bytes.
+    pub segments: Vec<SegmentStat>,
+}
+
+impl ObjectStat {
+    /// The fewest spare shards of any segment.
+    pub fn worst_spare(&self) -> Option<i32> {
+        self.segments.iter().map(SegmentStat::spare).min()
+    }
+}
+
+impl Client {
+    /// An object and how it stands.
+    ///
+    /// # Errors
+    /// [`ClientError::Said`] with `NotFound` when the owner has no such object.
+    pub async fn stat(&self, object: ObjectId) -> Result<ObjectStat, ClientError> {
+        let opened = self.open_object(object).await?;
+        let index = opened.manifest.open(&opened.key).map_err(|error| ClientError::Open { object, error })?;
+        let mut extents = self.auditor.locate(LocateExtents { object, sealed: None }).await?;
+        let mut segments: Vec<SegmentStat> = Vec::new();
+        while let Some(extent) = extents.next().await? {
+            segments.extend(extent.segment.map(SegmentStat::of));
+            let segment = segments.last_mut();
+            let segment = segment.ok_or_else(|| ClientError::malformed("LocateExtents", "expected a segment first"))?;
+            segment.object_len += extent.len;
+        }
+        let envelope = opened.envelope.body();
+        Ok(ObjectStat {
+            plain_len: index.plain_len,
+            media_type: index.media_type,
+            policy: envelope.policy.clone(),
+            names: envelope.names.clone(),
+            created: envelope.created,
+            summary: opened.summary,
+            segments,
+        })
+    }
+}
