@@ -1,1 +1,0 @@
-//! Measured against named peers, in the same run.
