@@ -35,6 +35,8 @@ pub(super) enum Change {
     Suspend,
     /// A suspended node proved what it has.
     Return,
+    /// A new node was held to its word often enough.
+    Vet,
 }
 
 /// The delay before attempt number `attempt` (from 0), counted from the silence's beginning.
@@ -97,10 +99,14 @@ pub(super) fn apply(row: &NodeRow, change: Change, now: Wall, profile: &Profile)
             let reason = "answers again and proved what it has".to_owned();
             Some((NodeRow { life: NodeLife::Active, containment: None, ..row }, reason))
         }
+        (Change::Vet, NodeLife::Joining) => {
+            Some((NodeRow { life: NodeLife::Active, ..row }, "held to its word often enough".to_owned()))
+        }
         (Change::Silent { .. }, NodeLife::Suspended)
         | (Change::Release, NodeLife::Joining | NodeLife::Active | NodeLife::Draining | NodeLife::Suspended)
         | (Change::Suspend, NodeLife::Suspended)
-        | (Change::Return, NodeLife::Joining | NodeLife::Active | NodeLife::Draining | NodeLife::Contained) => None,
+        | (Change::Return, NodeLife::Joining | NodeLife::Active | NodeLife::Draining | NodeLife::Contained)
+        | (Change::Vet, NodeLife::Active | NodeLife::Contained | NodeLife::Suspended | NodeLife::Draining) => None,
     }
 }
 

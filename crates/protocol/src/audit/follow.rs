@@ -91,7 +91,7 @@ impl Audits {
                     }
                     (Purpose::Routine, None) => {
                         watch.advance(audit.lane, more, now, profile);
-                        None
+                        (audit.held_all() && watch.is_vetted_now()).then_some(Follow::Back(Change::Vet))
                     }
                     (Purpose::Contained | Purpose::Fresh, Some(silence)) => Some(Follow::Silent(false, silence)),
                     (Purpose::Contained, None) => {

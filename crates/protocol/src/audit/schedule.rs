@@ -17,6 +17,9 @@ use super::{containment, task::Purpose};
 /// reconciliation after it; a node that never agrees on a set is one that never proves anything.
 const DRIFTS_MAX: u32 = 6;
 
+/// Verdicts without an exception that make a new node an active one.
+const VETTED_AFTER: u32 = 3;
+
 /// One lane's place in its round over a node's sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Round {
@@ -58,6 +61,7 @@ pub(super) struct Watch {
     /// Shards that the node has signed not to have; they are not asked for again.
     pub(super) absent: BTreeSet<Sequence>,
     drifts: u32,
+    held: u32,
     false_answers: u32,
     judged: Wall,
     alarmed: bool,
@@ -84,6 +88,7 @@ impl Watch {
             reconcile: None,
             absent: BTreeSet::new(),
             drifts: 0,
+            held: 0,
             false_answers: 0,
             judged: row.judged.unwrap_or(row.joined).max(row.joined).min(now.wall),
             alarmed: false,
@@ -182,6 +187,12 @@ impl Watch {
         self.false_answers = if false_answer { self.false_answers + 1 } else { 0 };
         self.judged = now.wall;
         self.alarmed = false;
+    }
+
+    /// Counts a verdict without exceptions; `true` once, when there were enough of them for a new node.
+    pub(super) fn is_vetted_now(&mut self) -> bool {
+        self.held = self.held.saturating_add(1);
+        self.held == VETTED_AFTER
     }
 
     /// Whether an answer that is false only as a whole has come too often to be an accident.

@@ -232,6 +232,11 @@ impl Audit {
         self.findings.absent()
     }
 
+    /// Whether the verdict has nothing against any shard.
+    pub(super) fn held_all(&self) -> bool {
+        self.outcome == Outcome::Held && self.findings.is_empty()
+    }
+
     /// Our clock jumped, or we slept: how long the node took is not known any more.
     pub(super) fn interrupt(&mut self, ctx: &mut Ctx<'_>) -> Option<Progress> {
         if !matches!(self.step, Step::Ask) {

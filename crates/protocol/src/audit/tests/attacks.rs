@@ -269,6 +269,8 @@ fn beyond_the_questions_whole_shards_are_lost() {
 fn a_batch_names_each_false_fold() {
     let mut world = World::new();
     world.run(500);
+    world.audit_now();
+    world.run(500);
     let jobs = world.fold_jobs();
     assert!(jobs.len() >= 2);
     let mut bad = jobs.clone();

@@ -195,3 +195,18 @@ fn the_sets_of_both_sides_agree_across_gaps() {
     let runs = &world.peers[0].asked[0].set.runs;
     assert!(set::are_runs(runs) && !set::holds(runs, Sequence(13)));
 }
+
+#[test]
+fn a_new_node_becomes_active_once_it_was_held_to_its_word() {
+    let mut world = World::new();
+    let id = world.peers[0].id();
+    let joining = crate::model::NodeRow { life: NodeLife::Joining, ..world.row().clone() };
+    let StoreReply::Nodes(rows) = world.store.apply(StoreOp::PutNode(Box::new(joining))) else { panic!("a node") };
+    world.nodes.insert(id, rows[0].clone());
+    world.run(500);
+    assert!(world.lives().is_empty(), "two verdicts are not enough");
+    world.audit_now();
+    world.run(500);
+    assert_eq!(world.lives(), [NodeLife::Active]);
+    world.assert_settled();
+}

@@ -2,6 +2,7 @@
 
 mod answers;
 mod attacks;
+mod chaos;
 mod honesty;
 mod silence;
 mod world;

@@ -180,7 +180,7 @@ pub(super) fn profile() -> Profile {
 }
 
 impl World {
-    /// Two nodes with a shard of each segment, all committed to.
+    /// Two nodes with a shard of each segment, the turned one's committed to.
     pub(super) fn new() -> Self {
         let keys = [SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32])];
         let mut store = MapStore::new();
@@ -267,7 +267,10 @@ impl World {
             let Content { shard, bytes, outboard, list } = content;
             let held = Held { shard: *shard, bytes: bytes.clone(), outboard: outboard.clone(), damaged: vec![] };
             self.peers[at].held.insert(sequence, held);
-            self.accept(n, at, CommitmentState::Pending, list.clone());
+            if at == 0 {
+                // The neighbour is only sampled: a fold costs as much as all else in a test.
+                self.accept(n, at, CommitmentState::Pending, list.clone());
+            }
         }
     }
 
