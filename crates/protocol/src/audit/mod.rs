@@ -9,15 +9,15 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | [`schedule`] | which node is due for what |
-//! | [`flight`] | one audit, step by step |
-//! | [`classify`] | what a reply means |
-//! | [`localise`] | which blobs are behind a false fold |
-//! | [`findings`] | what is wrong, by shard |
-//! | [`containment`], [`life`] | what becomes of a silent node |
-//! | [`reconcile`] | where a node's list and the catalog differ |
-//! | [`follow`] | what follows from a task's end |
-//! | [`start`] | what a process finds when it starts |
+//! | `schedule` | which node is due for what |
+//! | `flight` | one audit, step by step |
+//! | `classify` | what a reply means |
+//! | `localise` | which blobs are behind a false fold |
+//! | `findings` | what is wrong, by shard |
+//! | `containment`, `life` | what becomes of a silent node |
+//! | `reconcile` | where a node's list and the catalog differ |
+//! | `follow` | what follows from a task's end |
+//! | `start` | what a process finds when it starts |
 //!
 //! Tasks are kept by number; a token leads from a reply to its task. At most one request of a task
 //! is under way, so that a task is a straight line with one place to stand.
