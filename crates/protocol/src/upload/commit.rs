@@ -101,7 +101,9 @@ fn new_object(
         manifest: spec.manifest,
         envelope: spec.envelope,
     };
-    Ok(NewObject { row, extents, pages: pages(spec.pages)? })
+    check_count(&spec.pages)?;
+    let pages = spec.pages.into_iter().map(named).collect::<Result<_, _>>()?;
+    Ok(NewObject { row, extents, pages })
 }
 
 // Attack: an envelope of another owner, or for another object, would hand the object to whoever signed it when the
@@ -125,18 +127,20 @@ fn envelope_fits(upload: &UploadRow, id: &ObjectId, envelope: &Signed<Envelope>)
     Ok(())
 }
 
-fn pages(pages: Vec<Vec<u8>>) -> Result<Vec<([u8; 32], Vec<u8>)>, UploadError> {
+fn check_count(pages: &[Vec<u8>]) -> Result<(), UploadError> {
     if pages.len() as u64 > FRAME_PAGES_MAX {
         return Err(invalid("pages", format!("at most {FRAME_PAGES_MAX}"), pages.len(), "split the object"));
     }
-    let named = pages.into_iter().map(|page| {
-        let kind = RecordKind::of(&page).map_err(record)?;
-        if kind != RecordKind::FramePage || page.len() > RECORD_LEN_MAX {
-            return Err(invalid("a page", "a frame page of at most 64 KiB", kind, "send the sealed object's pages"));
-        }
-        Ok((Root::of(&page).0, page))
-    });
-    named.collect()
+    Ok(())
+}
+
+/// A page under its name.
+fn named(page: Vec<u8>) -> Result<([u8; 32], Vec<u8>), UploadError> {
+    let kind = RecordKind::of(&page).map_err(record)?;
+    if kind != RecordKind::FramePage || page.len() > RECORD_LEN_MAX {
+        return Err(invalid("a page", "a frame page of at most 64 KiB", kind, "send the sealed object's pages"));
+    }
+    Ok((Root::of(&page).0, page))
 }
 
 /// The upload's sealed stream: its segments end to end.
