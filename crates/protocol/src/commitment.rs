@@ -6,7 +6,7 @@
 //!                                        │ bad bytes: audit it now   │ no answer: the node waits
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use holdfast_types::{Millis, Mono, NodeId, SegmentId, ShardId, ShardIndex};
 
@@ -39,6 +39,8 @@ pub(crate) struct Commitments {
     looking: Option<Token>,
     next_look: Mono,
     work: BTreeMap<Token, Work>,
+    /// Set since the last look was asked for: its page may still call them pending.
+    set: BTreeSet<(SegmentId, ShardIndex)>,
     backoff: Backoff,
     /// Shards whose bytes were bad, left to audit and repair until then.
     bad: BTreeMap<(SegmentId, ShardIndex), Mono>,
@@ -52,6 +54,7 @@ impl Commitments {
         self.launch(ctx);
         if self.queue.is_empty() && self.looking.is_none() && ctx.now.mono >= self.next_look {
             let op = StoreOp::PendingCommitments { after: self.after, limit: PAGE };
+            self.set.clear();
             self.looking = Some(ctx.out.store(op));
         }
     }
@@ -82,7 +85,8 @@ impl Commitments {
         while running < ctx.profile.commits as usize {
             let Some(placement) = self.queue.pop_front() else { return };
             let audited = ctx.nodes.get(&placement.node).is_some_and(|row| row.life.is_audited());
-            let bad = self.bad.contains_key(&(placement.segment, placement.index));
+            let key = (placement.segment, placement.index);
+            let bad = self.bad.contains_key(&key) || self.set.contains(&key);
             let free = self.backoff.is_free(&placement.node, ctx.now.mono);
             if !audited || bad || !free || self.is_under_way(&placement) {
                 continue;
@@ -104,7 +108,8 @@ impl Commitments {
         let Some(Work::Set(placement)) = self.work.remove(&token) else { return Some(reply) };
         // Anything but `Done`: it has another commitment by now, or is gone, or the store failed and it comes up again.
         if reply == StoreReply::Done {
-            let Placement { shard, node, sequence, .. } = placement;
+            let Placement { segment, index, shard, node, sequence, .. } = placement;
+            self.set.insert((segment, index));
             ctx.out.publish(Notice::Commitment { shard, node, sequence, accepted: true });
         }
         None

@@ -1,0 +1,8 @@
+//! The whole core against a cluster in memory: the real seal, code, mask and rebuild, the real proofs,
+//! the map as catalog, and a driver that can die between any two effects.
+
+mod chores;
+mod commitments;
+mod repairs;
+mod start;
+mod world;

@@ -227,7 +227,7 @@ fn newcomers(item: &Undescribed) -> BTreeSet<NodeId> {
 }
 
 /// The key of a segment's descriptor: its id, padded with zeros.
-pub(super) fn descriptor_key(segment: SegmentId) -> [u8; 32] {
+pub(crate) fn descriptor_key(segment: SegmentId) -> [u8; 32] {
     let mut key = [0; 32];
     key[..16].copy_from_slice(segment.as_bytes());
     key

@@ -15,8 +15,6 @@ mod deletions;
 mod describe;
 mod inventory;
 mod records;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 
@@ -29,6 +27,9 @@ use crate::{
     repair::Repairs,
     store::{StoreOp, StoreReply},
 };
+
+#[cfg(test)]
+pub(crate) use describe::descriptor_key;
 
 use deletions::Deletions;
 use describe::Describe;

@@ -23,8 +23,6 @@ mod probe;
 mod row;
 mod run;
 mod sweep;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

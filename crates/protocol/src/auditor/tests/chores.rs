@@ -1,0 +1,177 @@
+//! Deletions, records, expired uploads and orphans.
+
+use holdfast_dispersal::{Envelope, Extents, Manifest, SegmentDescriptor};
+use holdfast_types::{Code, Millis, Policy, Root, ShardId, UploadId, Wall};
+
+use super::world::{World, noise, profile};
+use crate::{
+    message::RecordKind,
+    profile::Profile,
+    store::{Store, StoreOp, StoreReply},
+    upload,
+};
+
+fn key(segment: holdfast_types::SegmentId) -> [u8; 32] {
+    crate::chores::descriptor_key(segment)
+}
+
+#[test]
+fn the_nodes_hold_what_it_takes_to_rebuild_the_catalog() {
+    let mut world = World::new();
+    let (segment, object) = world.put(1, 5);
+    world.run(4000);
+    let view = world.view(segment);
+    let auditor = world.config.key.public();
+    for placement in &view.placements {
+        let records = &world.peers[&placement.node].records;
+        let descriptor =
+            SegmentDescriptor::decode(&records[&(RecordKind::Descriptor, key(segment))], &auditor).unwrap();
+        let body = descriptor.body();
+        assert_eq!(body.shard(placement.index), Some(placement.shard));
+        assert_eq!((body.segment, body.owner, body.root), (segment, world.owner.owner_id(), view.segment.root));
+        let Extents::Inline(extents) = &body.extents else { panic!("one extent") };
+        assert_eq!((extents.len(), extents[0].object, extents[0].len), (1, object, view.segment.len));
+        let manifest = Manifest::decode_as(&object, &records[&(RecordKind::Manifest, *object.as_bytes())]).unwrap();
+        assert_eq!(manifest.sealed_len(), view.segment.len);
+        let envelope = Envelope::decode(&records[&(RecordKind::Envelope, *object.as_bytes())]).unwrap();
+        assert_eq!(envelope.body().object, object);
+    }
+    let owed = world.store.apply(StoreOp::OwedRecords { after: None, limit: 9 });
+    assert_eq!(owed, StoreReply::Owed(vec![]));
+}
+
+#[test]
+fn a_node_that_a_repair_chose_gets_the_records_too() {
+    let mut world = World::new();
+    let (segment, object) = world.put(1, 5);
+    world.run(4000);
+    let lost = world.placement(segment, 2);
+    world.lose(lost.node);
+    world.run(8000);
+    let after = world.placement(segment, 2);
+    let records = &world.peers[&after.node].records;
+    assert!(records.contains_key(&(RecordKind::Manifest, *object.as_bytes())));
+    assert!(records.contains_key(&(RecordKind::Envelope, *object.as_bytes())));
+    let auditor = world.config.key.public();
+    let descriptor = SegmentDescriptor::decode(&records[&(RecordKind::Descriptor, key(segment))], &auditor).unwrap();
+    assert!(descriptor.body().version > 1);
+}
+
+#[test]
+fn records_reach_a_node_that_was_away() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    let away = world.placement(segment, 4).node;
+    world.peer(away).up = false;
+    world.run(4000);
+    assert!(world.peers[&away].records.is_empty());
+    world.crash();
+    world.run(3000);
+    world.peer(away).up = true;
+    world.run(20_000);
+    assert!(world.peers[&away].records.contains_key(&(RecordKind::Descriptor, key(segment))));
+}
+
+#[test]
+fn what_is_deleted_goes_from_every_node_even_one_that_was_away() {
+    let mut world = World::new();
+    let (segment, object) = world.put(1, 5);
+    let (kept, _) = world.put(2, 5);
+    world.run(1000);
+    let away = world.placement(segment, 0).node;
+    world.peer(away).up = false;
+    world.delete(object);
+    world.run(3000);
+    let holding = |world: &World| world.peers.values().map(|peer| peer.held.len()).sum::<usize>();
+    assert_eq!(holding(&world), 6);
+    world.crash();
+    world.peer(away).up = true;
+    world.run(20_000);
+    assert_eq!(holding(&world), 5);
+    world.assert_whole(kept);
+    let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
+    assert_eq!(summary.deletions, 0);
+}
+
+#[test]
+fn an_upload_that_nobody_came_back_for_leaves_nothing() {
+    let mut world = World::new();
+    world.run(1000);
+    let policy = Policy::new("p", Code::new(3, 2).unwrap());
+    let expires = world.now.wall + Millis::from_secs(10);
+    let row = upload::begin(UploadId([9; 16]), world.owner.owner_id(), &policy, &world.nodes(), expires).unwrap();
+    world.store.apply(StoreOp::BeginUpload(row));
+    world.run(5000);
+    let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
+    assert_eq!(summary.uploads, 1);
+    world.run(15_000);
+    let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
+    assert_eq!(summary.uploads, 0);
+}
+
+/// A world whose nodes are listed every ten seconds, with an orphan on one of them.
+fn with_orphan(no_orphans_before: Wall) -> (World, holdfast_types::NodeId, ShardId, holdfast_types::SegmentId) {
+    let ten = Millis::from_secs(10);
+    let containment = vec![Millis::from_secs(10_000)];
+    let grace = Millis::from_secs(60);
+    let mut world = World::with(Profile { list_every: ten, orphan_grace: grace, containment, ..profile() });
+    world.config.no_orphans_before = no_orphans_before;
+    world.crash();
+    let (segment, _) = world.put(1, 5);
+    let node = world.placement(segment, 0).node;
+    let bytes = noise(3000, 99);
+    let orphan = ShardId(Root::of(&bytes));
+    let peer = world.peer(node);
+    peer.next += 1;
+    peer.held.insert(orphan, (holdfast_types::Sequence(peer.next), bytes));
+    (world, node, orphan, segment)
+}
+
+#[test]
+fn an_orphan_goes_after_its_grace_and_nothing_else_does() {
+    let (mut world, node, orphan, segment) = with_orphan(Wall(0));
+    world.run(50_000);
+    assert!(world.peers[&node].listed > 0);
+    assert!(world.peers[&node].held.contains_key(&orphan), "not within the grace");
+    world.run(50_000);
+    assert!(!world.peers[&node].held.contains_key(&orphan));
+    world.assert_whole(segment);
+    assert_eq!(world.peers.values().map(|peer| peer.held.len()).sum::<usize>(), 5);
+}
+
+#[test]
+fn no_orphan_is_collected_within_the_grace_of_a_recovery() {
+    let (mut world, node, orphan, _) = with_orphan(Wall(1_000_000_000 + 500_000));
+    world.run(300_000);
+    assert!(world.peers[&node].listed > 1);
+    assert!(world.peers[&node].held.contains_key(&orphan));
+}
+
+#[test]
+fn an_interrupted_inventory_condemns_nothing() {
+    let (mut world, node, orphan, _) = with_orphan(Wall(0));
+    for n in 100..103 {
+        let bytes = noise(3000, n);
+        let peer = world.peer(node);
+        peer.next += 1;
+        peer.held.insert(ShardId(Root::of(&bytes)), (holdfast_types::Sequence(peer.next), bytes));
+    }
+    // The node gives the first two pages of its list of five and is gone for the third.
+    while world.peers[&node].listed < 2 {
+        world.tick();
+        while world.peers[&node].listed < 2 && world.carry_one() {}
+    }
+    world.peer(node).up = false;
+    let orphans = |world: &mut World| {
+        let due = StoreOp::DueDeletions { now: Wall(u64::MAX >> 1), after: None, limit: 9 };
+        let StoreReply::Deletions(rows) = world.store.apply(due) else { panic!("deletions") };
+        rows.into_iter().filter(|row| row.owner == crate::grants::OWNER_UNKNOWN).count()
+    };
+    world.run(20_000);
+    assert_eq!(orphans(&mut world), 0);
+    assert!(world.peers[&node].held.contains_key(&orphan));
+    // Read to its end, it condemns all four.
+    world.peer(node).up = true;
+    world.run(40_000);
+    assert_eq!(orphans(&mut world), 4);
+}
