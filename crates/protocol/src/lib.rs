@@ -7,7 +7,11 @@
 pub mod answer;
 pub mod audit;
 pub mod auditor;
+mod backoff;
 pub mod challenge;
+mod chores;
+mod commitment;
+mod context;
 pub mod effect;
 pub mod get;
 pub mod grants;
@@ -23,8 +27,3 @@ pub mod set;
 pub mod store;
 pub mod upload;
 pub mod verify;
-
-mod backoff;
-mod chores;
-mod commitment;
-mod context;
