@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn good_bytes_and_damage_cover_the_range_once_and_no_damaged_byte_is_in_a_piece() {
         let len = 2 * PIECE_SENT_MAX as u64 + 100;
-        let damaged = vec![0..10, 5_000..PIECE_SENT_MAX as u64 + 7, len - 1..len];
+        let damaged = [0..10, 5_000..PIECE_SENT_MAX as u64 + 7, len - 1..len];
         let mut bytes = vec![1; len as usize];
         damaged.iter().for_each(|range| bytes[range.start as usize..range.end as usize].fill(0));
         let mut at = 1_000;

@@ -14,7 +14,7 @@ use holdfast_wire::{ErrorCode, WireError, convert::PutPart, pb::node::v1::PutSha
 use merkle_cid::Builder;
 use tokio::{task::spawn_blocking, time::timeout};
 use tonic::Streaming;
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::{
     content::{SHARD_KIND, namespace, sequence, shard_key},
@@ -73,7 +73,7 @@ pub(crate) async fn put(
     let written = receive(&mut stream, &grant, reservation).await?;
     let sequence = state.writer.store(written).await?;
     state.damage.forget(&shard);
-    info!(%shard, len = grant.len, %sequence, owner = %grant.owner, fence = %grant.fence, replaces, "shard stored");
+    debug!(%shard, len = grant.len, %sequence, owner = %grant.owner, fence = %grant.fence, replaces, "shard stored");
     Ok(state.receipt(grant.owner, shard, grant.len, sequence))
 }
 
@@ -141,7 +141,7 @@ async fn look(state: &Arc<State>, shard: ShardId, len: u64, thoroughly: bool) ->
             builder.finish().0 == shard.0
         });
         if !whole.await.map_err(|error| refusal::of_join(&error))? {
-            state.damaged(shard, &[0..len]);
+            state.damaged(shard, std::slice::from_ref(&(0..len)));
             return Ok(Copy::Damaged);
         }
     }

@@ -18,7 +18,7 @@ use crate::{content::META_AUDITOR, state::State, state::wall};
 /// Between two attempts while the auditor has not answered; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(500);
 /// An auditor that comes back is found within this.
-const RETRY_MAX: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Between two registrations that were accepted: an auditor restored from a backup learns of us again.
 const AGAIN: Duration = Duration::from_secs(300);
 /// One attempt.

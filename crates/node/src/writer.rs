@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use holdfast_types::{Fence, Sequence};
@@ -32,6 +32,10 @@ const ORDERS_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 /// After this long without an order the thread looks for something to compact.
 const IDLE: Duration = Duration::from_secs(2);
+/// The same while a compaction is under way.
+const IDLE_COMPACTING: Duration = Duration::from_millis(20);
+/// A node that is never idle compacts a step this often all the same.
+const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// Bytes moved in one step of compaction: what a put may have to wait for.
 const COMPACT_BUDGET: u64 = 8 << 20;
 
@@ -159,16 +163,22 @@ struct Owner {
 
 impl Owner {
     fn serve(mut self, inbox: &Receiver<Order>) {
+        let (mut idle, mut compacted) = (IDLE, Instant::now());
         loop {
-            match inbox.recv_timeout(IDLE) {
+            match inbox.recv_timeout(idle) {
                 Ok(first) => {
                     self.apply(first);
                     inbox.try_iter().take(BATCH_MAX - 1).for_each(|order| self.apply(order));
                     self.commit();
+                    if compacted.elapsed() < COMPACT_EVERY {
+                        continue;
+                    }
                 }
-                Err(RecvTimeoutError::Timeout) => self.compact(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return debug!("volume closed"),
             }
+            idle = if self.compact() { IDLE_COMPACTING } else { IDLE };
+            compacted = Instant::now();
         }
     }
 
@@ -340,16 +350,21 @@ impl Owner {
         }
     }
 
-    fn compact(&mut self) {
+    /// One step. Says whether another has something to do.
+    fn compact(&mut self) -> bool {
         match self.volume.compact(COMPACT_BUDGET) {
-            Ok(step) if step.records > 0 => {
-                info!(records = step.records, bytes = step.bytes, "compacted");
+            Ok(step) if step.records > 0 || step.more => {
+                info!(records = step.records, bytes = step.bytes, more = step.more, "compacted");
                 self.commit();
+                step.more
             }
-            Ok(_) => {}
-            // Logged where it happens: at the commit that stopped the volume.
-            Err(VolumeError::ReadOnly { .. }) => {}
-            Err(error) => warn!(%error, "compaction postponed"),
+            Ok(_) => false,
+            // Logged where it happened: at the commit that stopped the volume.
+            Err(VolumeError::ReadOnly { .. }) => false,
+            Err(error) => {
+                warn!(%error, "compaction postponed");
+                false
+            }
         }
     }
 }

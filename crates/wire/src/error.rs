@@ -13,6 +13,11 @@ use tonic::{Code, Status};
 use crate::{DecodeError, pb::common::v1 as pb};
 
 const DETAIL_URL: &str = "type.googleapis.com/holdfast.common.v1.ErrorDetail";
+/// Metadata by which gRPC's own retry policy (gRFC A6) says when to come back: stock clients heed it, and it is all
+/// that a refusal by the transport carries.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// No peer makes us wait longer than this.
+const RETRY_AFTER_MAX: Millis = Millis::from_secs(3600);
 /// Bytes of details that are looked at; ours have below 256.
 const DETAILS_LEN_MAX: usize = 4096;
 /// Bytes of a peer's message that are kept: it ends in logs and on terminals.
@@ -164,7 +169,11 @@ impl From<WireError> for Status {
         };
         let any = prost_types::Any { type_url: DETAIL_URL.to_owned(), value: detail.encode_to_vec() };
         let rich = RichStatus { code: code as i32, message: error.message.clone(), details: vec![any] };
-        Status::with_details(code, error.message, rich.encode_to_vec().into())
+        let mut status = Status::with_details(code, error.message, rich.encode_to_vec().into());
+        if let Some(span) = error.retry_after {
+            status.metadata_mut().insert(PUSHBACK, span.0.into());
+        }
+        status
     }
 }
 
@@ -182,14 +191,21 @@ impl From<&Status> for WireError {
             .and_then(|rich| rich.details.into_iter().find(|any| any.type_url == DETAIL_URL))
             .and_then(|any| pb::ErrorDetail::decode(any.value.as_slice()).ok());
         let message = status.message().chars().filter(|letter| !letter.is_control()).take(MESSAGE_KEPT_MAX).collect();
-        match detail {
-            None => Self { message, ..Self::new(ErrorCode::of_status(status.code()), "") },
-            Some(detail) => Self {
-                code: ErrorCode::of_detail(detail.code()),
-                message,
-                field: detail.field.chars().filter(|letter| !letter.is_control()).take(128).collect(),
-                retry_after: (detail.retry_after_ms > 0).then_some(Millis(detail.retry_after_ms)),
-            },
+        let Some(detail) = detail else {
+            let pushback = status.metadata().get(PUSHBACK).and_then(|text| text.to_str().ok()?.parse().ok());
+            let retry_after = pushback.map(|ms| Millis(ms).min(RETRY_AFTER_MAX));
+            let code = match (status.code(), retry_after) {
+                // A place is taken, not the space: it will be free again.
+                (Code::ResourceExhausted, Some(_)) => ErrorCode::Retry,
+                (code, _) => ErrorCode::of_status(code),
+            };
+            return Self { code, message, field: String::new(), retry_after };
+        };
+        Self {
+            code: ErrorCode::of_detail(detail.code()),
+            message,
+            field: detail.field.chars().filter(|letter| !letter.is_control()).take(128).collect(),
+            retry_after: (detail.retry_after_ms > 0).then_some(Millis(detail.retry_after_ms).min(RETRY_AFTER_MAX)),
         }
     }
 }
@@ -211,8 +227,17 @@ mod tests {
             assert_eq!(WireError::from(Status::from(error.clone())), error);
             // A proxy may drop the details: the status alone must still say what to do.
             let bare = Status::new(Status::from(error).code(), "");
-            assert_eq!(WireError::from(bare).code, code);
+            assert_eq!(WireError::from(bare).code, code, "{code}");
         }
+    }
+
+    #[test]
+    fn a_refusal_by_the_transport_is_a_reason_to_come_back() {
+        let mut status = Status::resource_exhausted("too many requests");
+        assert_eq!(WireError::from(&status).code, ErrorCode::Exhausted);
+        status.metadata_mut().insert(PUSHBACK, u64::MAX.into());
+        let error = WireError::from(&status);
+        assert_eq!((error.code, error.retry_after), (ErrorCode::Retry, Some(RETRY_AFTER_MAX)));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Bytes that change behind the node's back.
+
 use std::fs;
 
 use holdfast_types::{BLOB_LEN, ByteRange, Fence, Grant, Operation};

@@ -1,3 +1,5 @@
+//! Who may do what.
+
 use holdfast_transport::Subject;
 use holdfast_types::{Fence, Grant, Millis, NodeId, Operation, OwnerId, SecretKey};
 use holdfast_wire::{

@@ -1,3 +1,5 @@
+//! From start to stop and back: identity, volume, registration, drain.
+
 use std::{fs, path::Path, time::Duration};
 
 use holdfast_node::{Checked, NodeError, Running};

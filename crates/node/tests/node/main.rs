@@ -1,5 +1,8 @@
 //! A node as its peers meet it: real sockets, real TLS, a real volume in a temporary directory.
 
+// Helpers of tests are tests too, though clippy does not see it.
+#![allow(clippy::unwrap_used)]
+
 mod audit;
 mod cluster;
 mod crash;

@@ -5,7 +5,7 @@ use holdfast_protocol::message::{
 };
 use holdfast_types::{AuditId, Incarnation, Millis, NodeId, SHARD_LEN_MAX, ShardId};
 
-use super::common::signature;
+use super::primitive::signature;
 use crate::{
     decode::{DecodeError, Inside, blob, fixed, ids, list, number, present},
     pb::node::v1 as pb,

@@ -6,8 +6,8 @@ use holdfast_types::{
 };
 
 use super::{
-    common::{damaged_ranges, grant_or_empty, shard_index, shard_len},
     node::NodeContact,
+    primitive::{damaged_ranges, grant_or_empty, shard_index, shard_len},
     upload::SECRET_LEN_MAX,
 };
 use crate::{

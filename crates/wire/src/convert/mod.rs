@@ -5,10 +5,10 @@
 
 mod answer;
 mod challenge;
-mod common;
 mod locate;
 mod node;
 mod object;
+mod primitive;
 mod record;
 mod repair;
 mod shard;

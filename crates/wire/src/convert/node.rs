@@ -5,7 +5,7 @@ use holdfast_types::{
     AuditId, Fence, Incarnation, NodeId, PublicKey, SecretKey, Signature, Transcript, VolumeId, Wall, ZoneName,
 };
 
-use super::common::signature;
+use super::primitive::signature;
 use crate::{
     decode::{DecodeError, Inside, fixed, fixed_or_empty, list, number, present, text},
     pb::auditor::v1 as pb,

@@ -3,7 +3,7 @@
 use holdfast_protocol::model::{RepairRow, RepairState};
 use holdfast_types::{Fence, NodeId, RepairId, SegmentId, ShardId, Wall};
 
-use super::common::shard_index;
+use super::primitive::shard_index;
 use crate::{
     decode::{DecodeError, Inside, fixed, fixed_or_empty, list, number, present, text},
     pb::auditor::v1 as pb,

@@ -6,7 +6,7 @@ use holdfast_types::{
     ByteRange, Fence, Incarnation, NodeId, OwnerId, PublicKey, Sequence, ShardId, SignedGrant, VolumeId, Wall,
 };
 
-use super::common::{grant, grant_or_empty, shard_len, signature};
+use super::primitive::{grant, grant_or_empty, shard_len, signature};
 use crate::{
     decode::{DecodeError, Inside, fixed, list, number, present},
     pb::node::v1 as pb,

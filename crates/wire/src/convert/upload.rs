@@ -10,8 +10,8 @@ use holdfast_types::{
 };
 
 use super::{
-    common::{grant_or_empty, shard_index, shard_len},
     node::{LABEL_LEN_MAX, NodeContact},
+    primitive::{grant_or_empty, shard_index, shard_len},
 };
 use crate::{
     decode::{DecodeError, Inside, blob, fixed, ids, list, number, present, text},

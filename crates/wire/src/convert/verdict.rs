@@ -3,7 +3,7 @@
 use holdfast_protocol::model::{Cause, Exception, Fault, Lane, Outcome, Verdict};
 use holdfast_types::{AuditId, ByteRange, Millis, NodeId, Root, SegmentId, ShardId, VerdictId, Wall};
 
-use super::common::shard_index;
+use super::primitive::shard_index;
 use crate::{
     decode::{DecodeError, Inside, fixed, fixed_or_empty, ids, list, number, present},
     pb::auditor::v1 as pb,
