@@ -3,6 +3,8 @@
 //! may do to each other in between is refused inside the store's operations.
 
 mod commit;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

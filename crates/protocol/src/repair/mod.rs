@@ -10,10 +10,10 @@
 //! | file | decides |
 //! |---|---|
 //! | [`plan`] | whether a segment is due, what is read, what is written where |
-//! | [`run`] | one repair, step by step |
-//! | [`probe`] | what a new shard must prove before it counts |
-//! | [`row`] | what is told of a repair |
-//! | [`sweep`] | what became of the repairs of the last process |
+//! | `run` | one repair, step by step |
+//! | `probe` | what a new shard must prove before it counts |
+//! | `row` | what is told of a repair |
+//! | `sweep` | what became of the repairs of the last process |
 //!
 //! Nothing here is remembered across processes but by the catalog: standings say what is bad, leases
 //! who repairs, fences who came later.
