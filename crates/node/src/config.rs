@@ -322,6 +322,12 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_is_deployed_is_a_configuration() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/node.toml");
+        Checked::load(&path).unwrap();
+    }
+
+    #[test]
     fn an_error_names_the_key_what_was_expected_and_what_came() {
         let said = |from: &str, to: &str| {
             assert!(GOOD.contains(from));
