@@ -1,0 +1,239 @@
+//! `holdfast audit run|ls|watch`: what the nodes were asked, and what was judged.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use clap::{Args, Subcommand};
+use holdfast_protocol::model::{Exception, Lane, Outcome};
+use holdfast_types::{NodeId, VerdictId};
+use holdfast_wire::convert::{ListVerdicts, VERDICTS_PAGE_MAX, VerdictView, WatchVerdicts};
+use serde_json::{Value, json};
+
+use crate::{
+    connect::{self, ClientArgs},
+    failure::Failure,
+    output, show,
+    words::{cause, fault, lane, outcome},
+};
+
+/// Audit nodes now, list and watch verdicts.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Challenge one node, or all, now, and wait for the verdicts
+    Run(Run),
+    /// List the newest verdicts, newest first
+    Ls(List),
+    /// Print verdicts as they come, until interrupted
+    Watch(Watch),
+}
+
+/// Exits 1 when a node was found not to hold what it should, or did not answer.
+#[derive(Debug, Args)]
+struct Run {
+    /// The node, n-…; all when absent
+    node: Option<NodeId>,
+    /// Seconds to wait for the verdicts
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Of this node only, n-…
+    #[arg(long)]
+    node: Option<NodeId>,
+    /// How many
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=i64::from(VERDICTS_PAGE_MAX)))]
+    limit: u32,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct Watch {
+    /// Of this node only, n-…
+    #[arg(long)]
+    node: Option<NodeId>,
+    /// After this verdict; from now on when absent
+    #[arg(long, value_name = "VERDICT")]
+    after: Option<i64>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+impl Audit {
+    pub(crate) fn wants_json(&self) -> bool {
+        match &self.what {
+            What::Run(it) => it.client.json,
+            What::Ls(it) => it.client.json,
+            What::Watch(it) => it.client.json,
+        }
+    }
+
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.what {
+            What::Run(it) => it.run(),
+            What::Ls(it) => it.run(),
+            What::Watch(it) => it.run(),
+        }
+    }
+}
+
+impl Run {
+    fn run(self) -> Result<(), Failure> {
+        let (node, wait, json) = (self.node, Duration::from_secs(self.wait), self.client.json);
+        let verdicts = self.client.ask(|auditor| async move {
+            let run = auditor.run_audit(node).await?;
+            let mut open: BTreeSet<NodeId> = run.nodes.into_iter().collect();
+            let mut watch = auditor.watch_verdicts(WatchVerdicts { after: run.after, node });
+            let mut verdicts = Vec::new();
+            let all = async {
+                while !open.is_empty() {
+                    let view = watch.next().await?;
+                    // A node is done with its fold; one that has nothing to fold, with whatever it is judged by.
+                    if view.verdict.lane == Lane::Fold || view.verdict.outcome != Outcome::Held {
+                        open.remove(&view.verdict.node);
+                    }
+                    if !json {
+                        output::line(&told(&view))?;
+                    }
+                    verdicts.push(view);
+                }
+                Ok::<(), Failure>(())
+            };
+            if let Ok(ended) = tokio::time::timeout(wait, all).await {
+                ended?;
+            }
+            let judged: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
+            open.retain(|node| !judged.contains(node));
+            Ok((verdicts, open))
+        })?;
+        conclude(&verdicts.0, &verdicts.1, json)
+    }
+}
+
+fn conclude(verdicts: &[VerdictView], open: &BTreeSet<NodeId>, json: bool) -> Result<(), Failure> {
+    let bad = verdicts.iter().filter(|view| !is_held(view)).count();
+    let nodes: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
+    if json {
+        let ok = bad == 0;
+        let verdicts: Vec<_> = verdicts.iter().map(described).collect();
+        output::object(&json!({ "ok": ok, "verdicts": verdicts, "without_verdict": open }))?;
+    } else {
+        output::line(&format!("{} verdicts on {} nodes, {bad} of them not held", verdicts.len(), nodes.len()))?;
+        if !open.is_empty() {
+            // A node with nothing on it has nothing to prove.
+            output::note(&format!("{} nodes without a verdict in that time: nothing on them, or silent", open.len()));
+        }
+    }
+    match bad {
+        0 => Ok(()),
+        _ => Err(Failure::Told(format!("{bad} verdicts are not `held`; `holdfast repair ls` shows what is done about it"))),
+    }
+}
+
+impl List {
+    fn run(self) -> Result<(), Failure> {
+        let list = ListVerdicts { after: VerdictId(0), node: self.node, limit: self.limit, latest: true };
+        let verdicts = self.client.ask(|auditor| async move { Ok(auditor.verdicts(list).await?) })?;
+        if self.client.json {
+            return output::object(&json!({ "verdicts": verdicts.iter().map(described).collect::<Vec<_>>() }));
+        }
+        verdicts.iter().try_for_each(|view| output::line(&told(view)))
+    }
+}
+
+impl Watch {
+    fn run(self) -> Result<(), Failure> {
+        let (node, after, json) = (self.node, self.after, self.client.json);
+        self.client.ask(|auditor| async move {
+            let after = match after {
+                Some(after) => VerdictId(after),
+                None => connect::newest(&auditor).await?,
+            };
+            let mut watch = auditor.watch_verdicts(WatchVerdicts { after, node });
+            loop {
+                let view = watch.next().await?;
+                if json { output::object(&described(&view))? } else { output::line(&told(&view))? }
+            }
+        })
+    }
+}
+
+/// Whether a verdict says that all asked for is there.
+pub(crate) fn is_held(view: &VerdictView) -> bool {
+    view.verdict.outcome == Outcome::Held && view.exceptions_total == 0
+}
+
+fn told(view: &VerdictView) -> String {
+    let verdict = &view.verdict;
+    let why = match verdict.outcome {
+        Outcome::Inconclusive(why) => format!(" ({})", fault(why)),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "{}  #{}  {}  {:<6}  {}{why}  {} shards, {}, {:.1} s",
+        show::time(verdict.at),
+        verdict.id,
+        verdict.node,
+        lane(verdict.lane),
+        outcome(verdict.outcome),
+        verdict.shards,
+        show::bytes(verdict.bytes),
+        verdict.took.as_secs_f64()
+    );
+    for exception in &verdict.exceptions {
+        text.push_str(&format!("\n    {}", told_exception(exception)));
+    }
+    let cut = view.exceptions_total - verdict.exceptions.len() as u64;
+    if cut > 0 {
+        text.push_str(&format!("\n    and {cut} more shards"));
+    }
+    text
+}
+
+fn told_exception(exception: &Exception) -> String {
+    let cause = exception.cause.map(|it| format!(" ({})", cause(it))).unwrap_or_default();
+    let range = exception.range.map(|range| format!(", bytes {range}")).unwrap_or_default();
+    format!("{}{cause}: shard {}{range}", outcome(exception.outcome), exception.shard)
+}
+
+fn described(view: &VerdictView) -> Value {
+    let verdict = &view.verdict;
+    let exceptions: Vec<Value> = verdict
+        .exceptions
+        .iter()
+        .map(|it| {
+            json!({
+                "shard": it.shard,
+                "segment": it.segment,
+                "index": it.index,
+                "outcome": outcome(it.outcome),
+                "cause": it.cause.map(cause),
+                "range": it.range.map(show::pair),
+            })
+        })
+        .collect();
+    json!({
+        "verdict": verdict.id,
+        "audit": verdict.audit,
+        "node": verdict.node,
+        "lane": lane(verdict.lane),
+        "outcome": outcome(verdict.outcome),
+        "fault": match verdict.outcome { Outcome::Inconclusive(why) => Some(fault(why)), _ => None },
+        "at_unix_ms": verdict.at.0,
+        "took_ms": verdict.took.0,
+        "shards": verdict.shards,
+        "bytes": verdict.bytes,
+        "exceptions": exceptions,
+        "exceptions_total": view.exceptions_total,
+        "evidence_blake3": view.evidence.map(|root| root.to_string()),
+    })
+}

@@ -1,0 +1,104 @@
+//! The verbs, one file each.
+
+mod audit;
+mod auditor;
+mod completions;
+mod demo;
+mod get;
+mod key;
+mod ls;
+mod node;
+mod pki;
+mod put;
+mod repair;
+mod rm;
+mod stat;
+mod status;
+mod up;
+
+use clap::Subcommand;
+
+use crate::{daemon, failure::Failure};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show the whole loop: store, damage, catch, heal, read back
+    Demo(demo::Demo),
+    /// Keep a cluster running on this machine
+    Up(up::Up),
+    /// Run a storage node, or look at the cluster's nodes
+    Node(node::Node),
+    /// Run the auditor
+    Auditor(auditor::Auditor),
+    /// Store files
+    Put(put::Put),
+    /// Read an object back
+    Get(get::Get),
+    /// List your objects
+    Ls(ls::Ls),
+    /// Show an object: where its shards are and how they stand
+    Stat(stat::Stat),
+    /// Delete objects
+    Rm(rm::Rm),
+    /// Audit nodes now, list and watch verdicts
+    Audit(audit::Audit),
+    /// Repairs, done and under way
+    Repair(repair::Repair),
+    /// Is everything all right?
+    Status(status::Status),
+    /// Make a cluster's certificate authority, and certificates
+    Pki(pki::Pki),
+    /// Make and show keys of owners and nodes
+    Key(key::Key),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+impl Verb {
+    /// Whether failures are to be told as JSON too.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Demo(it) => it.json,
+            Self::Up(it) => it.json,
+            Self::Put(it) => it.client.json,
+            Self::Get(it) => it.wants_json(),
+            Self::Ls(it) => it.client.json,
+            Self::Stat(it) => it.client.json,
+            Self::Rm(it) => it.client.json,
+            Self::Node(it) => it.wants_json(),
+            Self::Audit(it) => it.wants_json(),
+            Self::Repair(it) => it.wants_json(),
+            Self::Status(it) => it.client.json,
+            Self::Pki(it) => it.wants_json(),
+            Self::Key(it) => it.wants_json(),
+            Self::Auditor(_) | Self::Completions(_) => false,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match &self {
+            // These log by themselves, as daemons do.
+            Self::Node(_) | Self::Auditor(_) => {}
+            _ => daemon::log_if_asked(),
+        }
+        match self {
+            Self::Demo(it) => it.run(),
+            Self::Up(it) => it.run(),
+            Self::Node(it) => it.run(),
+            Self::Auditor(it) => it.run(),
+            Self::Put(it) => it.run(),
+            Self::Get(it) => it.run(),
+            Self::Ls(it) => it.run(),
+            Self::Stat(it) => it.run(),
+            Self::Rm(it) => it.run(),
+            Self::Audit(it) => it.run(),
+            Self::Repair(it) => it.run(),
+            Self::Status(it) => it.run(),
+            Self::Pki(it) => it.run(),
+            Self::Key(it) => it.run(),
+            Self::Completions(it) => it.run(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What both daemons share: a small runtime, logs as JSON, and an end on a signal.
+//!
+//! Two worker threads, however many processors there are: a node waits for its disk, an auditor has a pool of its own
+//! for what costs time, and a laptop may run seventeen of them.
+
+use std::{future::Future, path::PathBuf};
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use crate::{failure::Failure, process, signals::Signals};
+
+/// Threads that drive a daemon's sockets and timers.
+const WORKERS: usize = 2;
+/// The variable that filters what is logged.
+const LOG_VARIABLE: &str = "HOLDFAST_LOG";
+
+/// How a daemon is started.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// The daemon's configuration (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// End with this process, however it ends
+    #[arg(long, value_name = "PID", hide = true)]
+    pub(crate) die_with_parent: Option<i32>,
+}
+
+impl DaemonArgs {
+    /// Runs `daemon` until a signal; it is handed what resolves at the first one, and drains then.
+    pub(crate) fn run<F, D>(&self, daemon: D) -> Result<(), Failure>
+    where
+        D: FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
+        F: Future<Output = Result<(), Failure>>,
+    {
+        if let Some(parent) = self.die_with_parent {
+            process::die_with(parent)?;
+        }
+        log_as_json();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+        let result = runtime.block_on(async {
+            let signals = Signals::listen()?;
+            daemon(Box::pin(signals.first())).await
+        });
+        // Work that cannot be cancelled must not keep a drained daemon from ending.
+        runtime.shutdown_background();
+        result
+    }
+}
+
+fn log_as_json() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Logs of a client's command, for whoever asks for them.
+pub(crate) fn log_if_asked() {
+    if let Ok(filter) = EnvFilter::try_from_env(LOG_VARIABLE)
+        && std::env::var_os(LOG_VARIABLE).is_some()
+    {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+}
