@@ -12,7 +12,7 @@ use std::{fmt, future::Future, time::Duration};
 use holdfast_transport::{Address, Dialer, Role, TransportError};
 use holdfast_types::Millis;
 use holdfast_wire::{
-    ErrorCode, MESSAGE_LEN_MAX, WireError,
+    ErrorCode, MESSAGE_LEN_MAX,
     pb::auditor::v1::{
         audit_service_client::AuditServiceClient, object_service_client::ObjectServiceClient,
         registry_service_client::RegistryServiceClient, repair_service_client::RepairServiceClient,
@@ -26,7 +26,7 @@ pub use objects::ExtentStream;
 pub use repairs::RepairWatch;
 pub use status::{ClusterStatus, ProfileView};
 
-use crate::ClientError;
+use crate::{ClientError, link};
 
 /// An ordinary call is one transaction of the catalog; an auditor that takes longer is overloaded.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -118,7 +118,7 @@ fn failed(call: &'static str, status: &Status) -> ClientError {
             let why = format!("the connection broke ({})", status.message());
             ClientError::Transport(TransportError::Unreachable { address: "the auditor".into(), why })
         }
-        _ => ClientError::Said { call, error: WireError::from(status) },
+        _ => ClientError::Said { call, error: link::said(status) },
     }
 }
 

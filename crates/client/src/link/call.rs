@@ -76,11 +76,16 @@ impl NodeLink {
     }
 }
 
+/// Bytes of a chunk that is sent: each stream's encoder holds about two of them, and a put has dozens of
+/// streams. Below what the wire takes.
+const CHUNK_LEN: usize = 256 << 10;
+const _: () = assert!(CHUNK_LEN <= CHUNK_LEN_MAX);
+
 /// Cuts a buffer to chunks the wire takes, without a copy.
 fn chunks(mut bytes: Bytes) -> Vec<Bytes> {
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(CHUNK_LEN_MAX));
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(CHUNK_LEN));
     while !bytes.is_empty() {
-        out.push(bytes.split_to(bytes.len().min(CHUNK_LEN_MAX)));
+        out.push(bytes.split_to(bytes.len().min(CHUNK_LEN)));
     }
     out
 }

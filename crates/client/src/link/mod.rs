@@ -10,7 +10,7 @@ use std::{
 };
 
 use holdfast_protocol::message::SendFailure;
-use holdfast_transport::{Address, Dialer, Subject, TransportError};
+use holdfast_transport::{Address, Dialer, Subject, TransportError, retry_after};
 use holdfast_types::{Millis, NodeId};
 use holdfast_wire::{
     DecodeError, ErrorCode, MESSAGE_LEN_MAX, WireError, pb::node::v1::node_service_client::NodeServiceClient,
@@ -81,6 +81,15 @@ impl LinkError {
     }
 }
 
+/// A peer's words. One that is too busy to look at a request says so by its transport alone.
+pub(crate) fn said(status: &Status) -> WireError {
+    let error = WireError::from(status);
+    match retry_after(status) {
+        Some(span) if error.retry_after.is_none() => WireError { code: ErrorCode::Retry, ..error.retry_after(span) },
+        Some(_) | None => error,
+    }
+}
+
 /// One node, ready to be called. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NodeLink {
@@ -106,7 +115,7 @@ impl NodeLink {
             tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled if broken => {
                 LinkError::Unreachable { node, why: status.message().to_owned() }
             }
-            _ => LinkError::Said { node, error: WireError::from(status) },
+            _ => LinkError::Said { node, error: said(&status) },
         }
     }
 
@@ -115,11 +124,18 @@ impl NodeLink {
     }
 }
 
+/// A link, and the addresses it was made for.
+#[derive(Debug)]
+struct Known {
+    addresses: Vec<String>,
+    link: NodeLink,
+}
+
 /// Channels by node.
 #[derive(Clone, Debug)]
 pub struct Links {
     dialer: Dialer,
-    known: Arc<Mutex<BTreeMap<NodeId, (Vec<String>, NodeLink)>>>,
+    known: Arc<Mutex<BTreeMap<NodeId, Known>>>,
 }
 
 impl Links {
@@ -131,10 +147,10 @@ impl Links {
     /// The link to a node at these addresses: the one there is, unless the addresses changed.
     pub fn to(&self, node: NodeId, addresses: &[String]) -> Result<NodeLink, LinkError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, link)) = known.get(&node)
-            && at == addresses
+        if let Some(found) = known.get(&node)
+            && found.addresses == addresses
         {
-            return Ok(link.clone());
+            return Ok(found.link.clone());
         }
         let unreachable = |error: TransportError| LinkError::Unreachable { node, why: error.to_string() };
         let parsed: Vec<Address> =
@@ -144,7 +160,7 @@ impl Links {
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
         let link = NodeLink { node, stub };
-        known.insert(node, (addresses.to_vec(), link.clone()));
+        known.insert(node, Known { addresses: addresses.to_vec(), link: link.clone() });
         Ok(link)
     }
 }

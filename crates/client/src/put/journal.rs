@@ -393,5 +393,4 @@ fn failed(path: &Path, error: &io::Error) -> ClientError {
 }
 
 #[cfg(test)]
-#[path = "journal_tests.rs"]
 mod tests;

@@ -108,8 +108,9 @@ impl Client {
         let lens: Result<Vec<u64>, ClientError> = sources.iter().map(Source::len_hint).collect();
         progress.began(lens?.iter().sum());
 
+        let paths = sources.iter().filter_map(|source| source.path().map(ToOwned::to_owned)).collect();
         let (mut journal, found) = Journal::open(self, &policy, &options, &sources)?;
-        let (upload, start) = match self.resume(found, &journal, &options, &sources, &progress).await? {
+        let (upload, start) = match self.resume(found, &journal, &options, paths, &progress).await? {
             resume::Decision::Stored(state) => return self.stored_before(&state, journal, clock),
             resume::Decision::GoOn(resumed) => *resumed,
             resume::Decision::Afresh { given_up } => {

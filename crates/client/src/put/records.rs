@@ -23,6 +23,9 @@ pub(super) fn append(out: &mut Vec<u8>, part: CommitPart) {
     out.extend(message.encode_length_delimited_to_vec());
 }
 
+/// An object, and its pages in order.
+type WithPages = (Box<NewObject>, Vec<Vec<u8>>);
+
 /// Reads parts back, in the order of the file.
 pub(super) struct Reader<R>(BufReader<R>);
 
@@ -62,7 +65,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next object with its pages.
-    fn object(&mut self) -> io::Result<Option<(Box<NewObject>, Vec<Vec<u8>>)>> {
+    fn object(&mut self) -> io::Result<Option<WithPages>> {
         let mut pages = Vec::new();
         loop {
             match self.next()? {

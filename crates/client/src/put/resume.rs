@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -19,7 +20,7 @@ use super::{
     journal::{Current, Journal, Stamp, State},
     seal::{Resumed, Start, unwrap_key},
 };
-use crate::{Client, ClientError, Progress, Source};
+use crate::{Client, ClientError, Progress};
 
 pub(super) enum Decision {
     /// Begin anew; the old upload is given up.
@@ -36,7 +37,7 @@ impl Client {
         found: Option<State>,
         journal: &Journal,
         options: &PutOptions,
-        sources: &[Source],
+        paths: Vec<PathBuf>,
         progress: &Arc<dyn Progress>,
     ) -> Result<Decision, ClientError> {
         let Some(state) = found else { return Ok(Decision::Afresh { given_up: None }) };
@@ -58,7 +59,7 @@ impl Client {
         }
         if upload.terms.staged_segments < state.durable {
             // The upload's row expires some time after its commit, too.
-            if self.was_committed(&state, journal, sources).await? {
+            if self.was_committed(&state, journal, paths.len()).await? {
                 let _ = self.auditor.abort_upload(state.upload).await;
                 return Ok(Decision::Stored(Box::new(state)));
             }
@@ -68,7 +69,6 @@ impl Client {
             return afresh("its upload stands under other terms now");
         }
         let owner = self.owner.clone();
-        let paths: Vec<_> = sources.iter().filter_map(|source| source.path().map(ToOwned::to_owned)).collect();
         let spools = state.spooled.iter().filter_map(|spooled| journal.spool_path(spooled.id)).collect::<Vec<_>>();
         let examined = tokio::task::spawn_blocking({
             let state = state.clone();
@@ -89,8 +89,8 @@ impl Client {
     }
 
     /// A commit is one transaction: if its first object is there, all are.
-    async fn was_committed(&self, state: &State, journal: &Journal, sources: &[Source]) -> Result<bool, ClientError> {
-        if state.done.len() != sources.len() || !state.spooled.is_empty() {
+    async fn was_committed(&self, state: &State, journal: &Journal, sources: usize) -> Result<bool, ClientError> {
+        if state.done.len() != sources || !state.spooled.is_empty() {
             return Ok(false);
         }
         let Some(first) = journal.objects()?.into_iter().next() else { return Ok(false) };
@@ -103,7 +103,7 @@ impl Client {
 }
 
 /// Reads what was read before. Blocks.
-fn examine(owner: &OwnerKey, state: State, paths: &[std::path::PathBuf]) -> Result<Start, String> {
+fn examine(owner: &OwnerKey, state: State, paths: &[PathBuf]) -> Result<Start, String> {
     let State { upload, done, current, end, spooled, .. } = state;
     if done.len() > paths.len() {
         return Err("its state is of more files".into());
@@ -128,13 +128,7 @@ fn examine(owner: &OwnerKey, state: State, paths: &[std::path::PathBuf]) -> Resu
 }
 
 /// Opens a file that was sealed in part, and reads up to where that went.
-fn reopen(
-    owner: &OwnerKey,
-    upload: UploadId,
-    number: u32,
-    current: &Current,
-    path: &std::path::Path,
-) -> Result<Resumed, String> {
+fn reopen(owner: &OwnerKey, upload: UploadId, number: u32, current: &Current, path: &Path) -> Result<Resumed, String> {
     let key = unwrap_key(owner, upload, number, &current.key).ok_or("its key does not open")?;
     let checkpoint = BASE64.decode(current.checkpoint.as_bytes()).map_err(|error| error.to_string())?;
     let checkpoint = Checkpoint::from_bytes(&checkpoint).map_err(|error| error.to_string())?;
@@ -159,7 +153,3 @@ fn hash(file: &mut File, len: u64) -> io::Result<blake3::Hasher> {
     }
     Ok(hasher)
 }
-
-#[cfg(test)]
-#[path = "resume_tests.rs"]
-mod tests;

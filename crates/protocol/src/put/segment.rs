@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a segment has come to.
-pub(super) enum Verdict {
+pub(super) enum Course {
     /// It goes on.
     Busy,
     /// Enough of it is durable and noted.
@@ -307,7 +307,7 @@ impl SegmentPut {
         patience: &Patience,
         avoided: &mut Avoided,
         wishes: &mut Wishes,
-    ) -> Result<Verdict, PutError> {
+    ) -> Result<Course, PutError> {
         match &mut self.phase {
             Phase::Staging(call) => {
                 if call.is_due(now) {
@@ -315,7 +315,7 @@ impl SegmentPut {
                     call.retry(token);
                     wishes.effects.push(Effect::Stage { token, segment: self.id, avoid: avoided.list(now) });
                 }
-                Ok(Verdict::Busy)
+                Ok(Course::Busy)
             }
             Phase::Noting(call) => {
                 if call.is_due(now) {
@@ -323,7 +323,7 @@ impl SegmentPut {
                     call.retry(token);
                     self.push_note(token, wishes);
                 }
-                Ok(Verdict::Busy)
+                Ok(Course::Busy)
             }
             Phase::Storing => self.store(now, patience, avoided, wishes),
         }
@@ -336,7 +336,7 @@ impl SegmentPut {
         patience: &Patience,
         avoided: &mut Avoided,
         wishes: &mut Wishes,
-    ) -> Result<Verdict, PutError> {
+    ) -> Result<Course, PutError> {
         self.time_out(now, patience, avoided, wishes);
         let wait = Millis(patience.store.0 + (self.shard_len >> 20) * 1000);
         for (index, shard) in (0..).map(ShardIndex).zip(&mut self.shards) {
@@ -347,22 +347,22 @@ impl SegmentPut {
             wishes.effects.push(Effect::Store { token, segment: self.id, index, node });
         }
         if self.count(|state| matches!(state, State::Sending { .. } | State::Resting { .. })) > 0 {
-            return Ok(Verdict::Busy);
+            return Ok(Course::Busy);
         }
         if self.count(|state| matches!(state, State::Held(_))) > 0 {
             // Before a staging that avoids nodes: what has its receipt noted keeps its place.
             let token = wishes.token();
             self.phase = Phase::Noting(Call::new(now, token));
             self.push_note(token, wishes);
-            return Ok(Verdict::Busy);
+            return Ok(Course::Busy);
         }
         let noted = self.noted_count();
         let owed = self.terms.total.saturating_sub(noted);
         if owed == 0 || (noted >= self.terms.threshold && self.rounds >= patience.rounds) {
-            return Ok(Verdict::Durable { owed });
+            return Ok(Course::Durable { owed });
         }
         self.stage_again(now, patience, avoided, wishes)?;
-        Ok(Verdict::Busy)
+        Ok(Course::Busy)
     }
 
     fn time_out(&mut self, now: Mono, patience: &Patience, avoided: &mut Avoided, wishes: &mut Wishes) {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_types::{Incarnation, SecretKey, Sequence, Signature};
+use holdfast_types::{Incarnation, OwnerId, SecretKey, Sequence, ShardId, ShardIndex, Signature};
 
 use super::*;
+use crate::message::{Receipt, SendFailure};
 
 const N: u16 = 6;
 const LEN: u64 = 4096;

@@ -1,0 +1,276 @@
+//! A node that keeps shards in memory and does what it is told: lies, stalls, refuses.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use holdfast_protocol::message::Receipt;
+use holdfast_transport::{ClusterCa, Listener, ListenerLimits, Subject, builder};
+use holdfast_types::{
+    ByteRange, Incarnation, Millis, NodeId, PublicKey, Root, SecretKey, Sequence, ShardId, Signature, SignedGrant,
+};
+use holdfast_wire::{
+    ErrorCode, WireError,
+    convert::{GetPart, GetShard, PIECE_SENT_MAX, PutPart},
+    pb::node::v1 as pb,
+};
+use pb::node_service_server::{NodeService, NodeServiceServer};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::cluster::{issue, now};
+
+/// What a node does wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// One bit of whatever it sends is another.
+    Flips,
+    /// It admits that these bytes of every shard are damaged.
+    Damaged(ByteRange),
+    /// It says it has nothing.
+    Wiped,
+    /// It takes its time for everything.
+    Slow(Duration),
+    /// It is busy, for ever.
+    Busy,
+    /// It stores, and signs its receipts with another key.
+    Forges,
+    /// It denies so many puts, as if their grants had expired.
+    Denies(u32),
+    /// Its answers are cut short, run over, or come twice.
+    Garbles(Garble),
+}
+
+/// How an answer to a read is garbled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Garble {
+    Short,
+    Long,
+    Gap,
+    Repeats,
+    NoHeader,
+    OtherLength,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shards: BTreeMap<ShardId, Bytes>,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) puts: u32,
+    pub(crate) served: u64,
+}
+
+#[derive(Clone)]
+pub(crate) struct Node {
+    key: SecretKey,
+    auditor: PublicKey,
+    pub(crate) address: SocketAddr,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Node {
+    pub(crate) async fn start(ca: &ClusterCa, number: u8, auditor: PublicKey) -> Self {
+        let key = SecretKey::from_seed(&[number; 32]);
+        let material = issue(ca, &Subject::Node(key.public().node_id()));
+        let listener =
+            Listener::bind("127.0.0.1:0".parse().unwrap(), &material, ListenerLimits::default()).await.unwrap();
+        let inner = Inner { shards: BTreeMap::new(), fault: None, puts: 0, served: 0 };
+        let node = Self { key, auditor, address: listener.address(), inner: Arc::new(Mutex::new(inner)) };
+        let service = NodeServiceServer::new(node.clone()).max_decoding_message_size(holdfast_wire::MESSAGE_LEN_MAX);
+        let serving = builder().add_service(service).serve_with_incoming(listener.incoming());
+        tokio::spawn(serving);
+        node
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.key.public().node_id()
+    }
+
+    pub(crate) fn public(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.inner().fault = Some(fault);
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        self.inner().fault.clone()
+    }
+
+    fn receipt(&self, grant: &SignedGrant) -> Receipt {
+        let shard = ShardId::from_bytes(grant.grant.content);
+        let unsigned = Receipt {
+            node: self.id(),
+            incarnation: Incarnation([1; 16]),
+            owner: grant.grant.owner,
+            shard,
+            len: grant.grant.len,
+            // Any number that no other shard has, and that does not change.
+            sequence: Sequence(u64::from_be_bytes(shard.as_bytes()[..8].try_into().unwrap()) >> 2),
+            signature: Signature { algorithm: 1, bytes: [0; 64] },
+        };
+        let forged = SecretKey::from_seed(&[99; 32]);
+        let key = if self.fault() == Some(Fault::Forges) { &forged } else { &self.key };
+        Receipt { signature: key.sign(&unsigned.transcript()), ..unsigned }
+    }
+
+    fn parts(&self, get: &GetShard, bytes: &Bytes) -> Vec<GetPart> {
+        let asked = get.range.unwrap_or(ByteRange::first(bytes.len() as u64));
+        let asked = asked.intersect(ByteRange::first(bytes.len() as u64));
+        let mut parts = vec![GetPart::Header { len: bytes.len() as u64, sequence: Sequence(0) }];
+        let mut at = asked.start();
+        while at < asked.end() {
+            let mut end = asked.end().min(at + PIECE_SENT_MAX as u64);
+            if let Some(Fault::Damaged(gone)) = self.fault()
+                && gone.overlaps(ByteRange::new(at, end).unwrap())
+            {
+                if gone.start() <= at {
+                    end = end.min(gone.end());
+                    parts.push(GetPart::Damaged(ByteRange::new(at, end).unwrap()));
+                    at = end;
+                    continue;
+                }
+                end = gone.start();
+            }
+            let piece = bytes.slice(at as usize..end as usize);
+            self.inner().served += piece.len() as u64;
+            parts.push(GetPart::Piece { offset: at, bytes: piece });
+            at = end;
+        }
+        match self.fault() {
+            Some(Fault::Flips) => flip(&mut parts),
+            Some(Fault::Garbles(garble)) => garbled(garble, &mut parts),
+            _ => {}
+        }
+        parts
+    }
+}
+
+fn flip(parts: &mut [GetPart]) {
+    if let Some(GetPart::Piece { bytes, .. }) = parts.last_mut() {
+        let mut changed = bytes.to_vec();
+        changed[0] ^= 0x10;
+        *bytes = changed.into();
+    }
+}
+
+fn garbled(garble: Garble, parts: &mut Vec<GetPart>) {
+    match garble {
+        Garble::Short => drop(parts.pop()),
+        Garble::Long | Garble::Repeats => {
+            let GetPart::Piece { offset, bytes } = parts.last().unwrap().clone() else { return };
+            let offset = if garble == Garble::Long { offset + bytes.len() as u64 } else { offset };
+            parts.push(GetPart::Piece { offset, bytes });
+        }
+        Garble::Gap => {
+            if let Some(GetPart::Piece { offset, .. }) = parts.get_mut(1) {
+                *offset += 1;
+            }
+        }
+        Garble::NoHeader => drop(parts.remove(0)),
+        Garble::OtherLength => parts[0] = GetPart::Header { len: 7, sequence: Sequence(0) },
+    }
+}
+
+type Parts = Pin<Box<dyn Stream<Item = Result<pb::GetShardResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl NodeService for Node {
+    async fn put_shard(
+        &self,
+        request: Request<Streaming<pb::PutShardRequest>>,
+    ) -> Result<Response<pb::PutShardResponse>, Status> {
+        let mut stream = request.into_inner();
+        match self.fault() {
+            Some(Fault::Slow(span)) => tokio::time::sleep(span).await,
+            Some(Fault::Busy) => {
+                return Err(WireError::new(ErrorCode::Retry, "busy").retry_after(Millis(10)).into());
+            }
+            Some(Fault::Denies(left)) if left > 0 => {
+                self.fail(Fault::Denies(left - 1));
+                return Err(WireError::new(ErrorCode::Denied, "the grant expired").into());
+            }
+            _ => {}
+        }
+        let (mut grant, mut bytes) = (None, Vec::new());
+        while let Some(message) = stream.message().await? {
+            match PutPart::try_from(message)? {
+                PutPart::Header { grant: signed, .. } => grant = Some(signed),
+                PutPart::Chunk(chunk) => bytes.extend_from_slice(&chunk),
+            }
+        }
+        let grant = grant.ok_or_else(|| Status::invalid_argument("no header"))?;
+        let refused = |error| Status::from(WireError::new(ErrorCode::Denied, error));
+        let granted = grant.verify(&self.auditor, &self.id(), now(), 0).map_err(refused)?;
+        if granted.content != *Root::of(&bytes).as_bytes() || granted.len != bytes.len() as u64 {
+            return Err(WireError::new(ErrorCode::Corrupt, "other bytes than granted").into());
+        }
+        let mut inner = self.inner();
+        inner.puts += 1;
+        inner.shards.insert(ShardId(Root::of(&bytes)), bytes.into());
+        drop(inner);
+        let receipt = self.receipt(&grant);
+        Ok(Response::new(pb::PutShardResponse { receipt: Some((&receipt).into()) }))
+    }
+
+    type GetShardStream = Parts;
+
+    async fn get_shard(&self, request: Request<pb::GetShardRequest>) -> Result<Response<Parts>, Status> {
+        let get = GetShard::try_from(request.into_inner())?;
+        match self.fault() {
+            Some(Fault::Slow(span)) => tokio::time::sleep(span).await,
+            Some(Fault::Busy) => {
+                return Err(WireError::new(ErrorCode::Retry, "busy").retry_after(Millis(10)).into());
+            }
+            _ => {}
+        }
+        let bytes = self.inner().shards.get(&get.shard).cloned();
+        let bytes = bytes.filter(|_| self.fault() != Some(Fault::Wiped));
+        let bytes = bytes.ok_or_else(|| Status::from(WireError::new(ErrorCode::NotFound, "no such shard")))?;
+        let parts = self.parts(&get, &bytes);
+        Ok(Response::new(stream::iter(parts).map(|part| Ok(part.into())).boxed()))
+    }
+
+    async fn delete_shard(
+        &self,
+        _: Request<pb::DeleteShardRequest>,
+    ) -> Result<Response<pb::DeleteShardResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn list_shards(&self, _: Request<pb::ListShardsRequest>) -> Result<Response<pb::ListShardsResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn put_record(&self, _: Request<pb::PutRecordRequest>) -> Result<Response<pb::PutRecordResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn get_record(&self, _: Request<pb::GetRecordRequest>) -> Result<Response<pb::GetRecordResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn list_records(
+        &self,
+        _: Request<pb::ListRecordsRequest>,
+    ) -> Result<Response<pb::ListRecordsResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn challenge(&self, _: Request<pb::ChallengeRequest>) -> Result<Response<pb::ChallengeResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn stat(&self, _: Request<pb::StatRequest>) -> Result<Response<pb::StatResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+}
