@@ -1,0 +1,6 @@
+//! Whole processes, from outside.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod crash;
+mod demo;
+mod objects;

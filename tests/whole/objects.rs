@@ -1,0 +1,80 @@
+//! Objects go in and come out, whole and in parts, and mistakes are told.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use holdfast_tests::{Cluster, binary, home, noise, wait_for};
+
+#[test]
+fn objects_go_in_come_out_and_go_away() {
+    let home = home();
+    let cluster = Cluster::up(&home.path().join("c"), &["--nodes", "6", "--zones", "3", "--policy", "3+2"]);
+    let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
+
+    // Sizes around every boundary that a reader of the formats would try.
+    let sizes = [0, 1, 1023, 1024, 1025, 126_975, 126_976, 126_977, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_000_017];
+    let mut files = Vec::new();
+    for size in sizes {
+        let file = path(&format!("f{size}"));
+        fs::write(&file, noise(size, size as u64 + 1)).unwrap();
+        files.push(file);
+    }
+    let mut words = vec!["put", "--json"];
+    words.extend(files.iter().map(String::as_str));
+    let put = cluster.run(&words);
+    assert!(put.ok, "{put:?}");
+    let objects: Vec<String> =
+        put.json()["objects"].as_array().unwrap().iter().map(|it| it["object"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(objects.len(), sizes.len());
+    for (object, size) in objects.iter().zip(sizes) {
+        let out = path("out");
+        let got = cluster.run(&["get", object, &out, "--force", "--json"]);
+        assert!(got.ok, "{size}: {got:?}");
+        assert!(fs::read(&out).unwrap() == noise(size, size as u64 + 1), "{size} bytes came out differently");
+    }
+
+    // A range, to standard output.
+    let whole = noise(3_000_017, 3_000_018);
+    let part = cluster.command(&["get", objects.last().unwrap(), "-", "--range", "1048000..1049000"]).output().unwrap();
+    assert!(part.status.success(), "{}", String::from_utf8_lossy(&part.stderr));
+    assert!(part.stdout == whole[1_048_000..1_049_000]);
+
+    // From standard input.
+    let mut child =
+        cluster.command(&["put", "-", "--json"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"said into a pipe").unwrap();
+    let piped = child.wait_with_output().unwrap();
+    assert!(piped.status.success());
+
+    let listed = cluster.run(&["ls", "--json"]).json();
+    assert_eq!(listed["objects"].as_array().unwrap().len(), sizes.len() + 1);
+    for object in &objects {
+        let gone = cluster.run(&["rm", object]);
+        assert!(gone.ok, "{gone:?}");
+    }
+    let gone = cluster.run(&["get", &objects[0], &path("never")]);
+    assert!(!gone.ok && !gone.err.is_empty() && !home.path().join("never").exists(), "{gone:?}");
+    // What nothing refers to any more leaves the nodes too.
+    wait_for("the deletions to be carried out", || {
+        let status = cluster.run(&["status", "--json"]).json();
+        (status["catalog"]["deletions"] == 0 && status["catalog"]["objects"] == 1).then_some(())
+    });
+    cluster.stop();
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    let home = home();
+    let nowhere = Command::new(binary()).args(["ls", "--config", "/nowhere/client.toml"]).output().unwrap();
+    let err = String::from_utf8_lossy(&nowhere.stderr);
+    assert!(!nowhere.status.success() && err.contains("/nowhere/client.toml"), "{err}");
+
+    let dir = home.path().join("c");
+    let narrow =
+        Command::new(binary()).args(["up", "--nodes", "3", "--policy", "8+4", "--dir"]).arg(&dir).output().unwrap();
+    let err = String::from_utf8_lossy(&narrow.stderr);
+    assert!(!narrow.status.success() && err.contains("12"), "a policy of 12 shards on 3 nodes: {err}");
+}
