@@ -49,7 +49,8 @@ impl Failure {
                 // Nobody may be reading; the exit code says it too.
                 let _ = output::object(&object);
             }
-            Self::Usage(_) | Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) | Self::Told(_) => {}
+            Self::Usage(_) | Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) | Self::Told(_) => {
+            }
         }
         output::note(&format!("holdfast: {self}"));
         match self {

@@ -11,7 +11,8 @@ use crate::failure::Failure;
 
 /// Ties our life to our parent's, whatever ends it: a cluster on a laptop must not outlive its supervisor unseen.
 pub(crate) fn die_with(parent: i32) -> Result<(), Failure> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| Failure::Failed(format!("cannot follow the parent: {error}")))?;
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|error| Failure::Failed(format!("cannot follow the parent: {error}")))?;
     // It may have died before the call, and then no signal comes.
     if getppid() != Pid::from_raw(parent) {
         return Err(Failure::Failed(format!("process {parent}, which started this one, is gone; start it by itself")));

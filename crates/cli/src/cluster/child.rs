@@ -131,7 +131,12 @@ async fn keep(
         if born.elapsed() >= STEADY {
             pause = PAUSE_MIN;
         }
-        tell(&format!("{} {death}; starting it again in {:.1} s (log: {})", spec.name, pause.as_secs_f64(), spec.log.display()));
+        tell(&format!(
+            "{} {death}; starting it again in {:.1} s (log: {})",
+            spec.name,
+            pause.as_secs_f64(),
+            spec.log.display()
+        ));
         tokio::select! {
             () = sleep(pause) => {}
             _ = wish.changed() => {}

@@ -115,11 +115,7 @@ fn lay_out_node(
             capacity: node::Size::Text(NODE_CAPACITY.into()),
             zone: zone.clone(),
             operator: name.clone(),
-            auditor: node::RawAuditor {
-                name: AUDITOR.into(),
-                addresses: vec![auditor.to_string()],
-                public_key: None,
-            },
+            auditor: node::RawAuditor { name: AUDITOR.into(), addresses: vec![auditor.to_string()], public_key: None },
             tls: node::RawTls { ca: tls("ca.pem"), cert: tls("cert.pem"), key: tls("key.pem") },
             limits: node::RawLimits::default(),
         };

@@ -14,7 +14,8 @@ const CANDIDATES: Range<u16> = 20_000..32_000;
 /// Finds `count` free ports, beginning at a random one so that two clusters started together seldom meet.
 pub(crate) fn free(count: usize) -> Result<Vec<SocketAddr>, Failure> {
     let mut chance = [0; 2];
-    getrandom::fill(&mut chance).map_err(|error| Failure::Failed(format!("no random bytes from the system: {error}")))?;
+    getrandom::fill(&mut chance)
+        .map_err(|error| Failure::Failed(format!("no random bytes from the system: {error}")))?;
     let first = u16::from_le_bytes(chance) % CANDIDATES.len() as u16;
     let (before, after) = (CANDIDATES.start..CANDIDATES.start + first, CANDIDATES.start + first..CANDIDATES.end);
     // Held until all are found, so that none is found twice.

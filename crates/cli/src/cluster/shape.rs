@@ -44,7 +44,9 @@ impl Shape {
     /// The shape in `file`, changed as far as it may be; the default one where there is none.
     pub(crate) fn of(file: &Path, wanted: &Wanted) -> Result<Self, Failure> {
         let shape = match fs::read_to_string(file) {
-            Ok(text) => toml::from_str::<Self>(&text).map_err(|error| Failure::file(file, error))?.grown(wanted, file)?,
+            Ok(text) => {
+                toml::from_str::<Self>(&text).map_err(|error| Failure::file(file, error))?.grown(wanted, file)?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default().with(wanted),
             Err(error) => return Err(Failure::file(file, error)),
         };

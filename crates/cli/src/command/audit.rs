@@ -135,7 +135,9 @@ fn conclude(verdicts: &[VerdictView], open: &BTreeSet<NodeId>, json: bool) -> Re
     }
     match bad {
         0 => Ok(()),
-        _ => Err(Failure::Told(format!("{bad} verdicts are not `held`; `holdfast repair ls` shows what is done about it"))),
+        _ => Err(Failure::Told(format!(
+            "{bad} verdicts are not `held`; `holdfast repair ls` shows what is done about it"
+        ))),
     }
 }
 

@@ -20,7 +20,9 @@ const BUFFER_LEN: usize = 1 << 20;
 
 /// Read an object back, verified byte for byte, around whatever is damaged, and say what was met.
 #[derive(Debug, Args)]
-#[command(after_help = "A FILE appears under its name once it is whole. With standard output as FILE, the summary goes to standard error.")]
+#[command(
+    after_help = "A FILE appears under its name once it is whole. With standard output as FILE, the summary goes to standard error."
+)]
 pub(crate) struct Get {
     /// The object's id, as `put` and `ls` print it
     object: ObjectId,
@@ -71,7 +73,11 @@ impl Get {
 }
 
 /// A range without an end goes on to the object's.
-async fn bounded(client: &Client, object: ObjectId, range: Option<(u64, Option<u64>)>) -> Result<Option<ByteRange>, Failure> {
+async fn bounded(
+    client: &Client,
+    object: ObjectId,
+    range: Option<(u64, Option<u64>)>,
+) -> Result<Option<ByteRange>, Failure> {
     let Some((from, to)) = range else { return Ok(None) };
     let to = match to {
         Some(to) => to,
@@ -135,7 +141,11 @@ fn tell(report: &GetReport, json: bool, to_stdout: bool) -> Result<(), Failure> 
     }
     for met in &report.met {
         let (shard, node) = (met.shard, met.node);
-        output::note(&format!("{}: shard {shard} of segment {} on {node}; read around it", words(&met.what), met.segment));
+        output::note(&format!(
+            "{}: shard {shard} of segment {} on {node}; read around it",
+            words(&met.what),
+            met.segment
+        ));
     }
     let rate = show::mb_per_s(report.bytes, report.seconds);
     output::note(&format!("{} in {:.1} s, {rate:.1} MB/s", show::bytes(report.bytes), report.seconds));
@@ -159,9 +169,7 @@ fn words(met: &Met) -> String {
 }
 
 fn described(report: &GetReport) -> Value {
-    let met = |met: &MetShard| {
-        json!({ "segment": met.segment, "index": met.index, "shard": met.shard, "node": met.node, "what": words(&met.what) })
-    };
+    let met = |met: &MetShard| json!({ "segment": met.segment, "index": met.index, "shard": met.shard, "node": met.node, "what": words(&met.what) });
     json!({
         "ok": true,
         "object": report.object,

@@ -110,7 +110,12 @@ impl Show {
             return output::object(&object);
         }
         let silence = node.containment.as_ref().map_or_else(String::new, |it| {
-            format!("silent since {}, asked again {} times, next at {}", show::time(it.since), it.attempts, show::time(it.next))
+            format!(
+                "silent since {}, asked again {} times, next at {}",
+                show::time(it.since),
+                it.attempts,
+                show::time(it.next)
+            )
         });
         let rows = [
             ("node", node.contact.id.to_string()),
@@ -128,7 +133,11 @@ impl Show {
             ("seen", show::time(node.seen)),
             ("judged", node.judged.map_or_else(|| "never".into(), show::time)),
         ];
-        let rows: Vec<_> = rows.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| vec![key.to_owned(), text]).collect();
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(key, text)| vec![key.to_owned(), text])
+            .collect();
         output::table(&["", ""], &rows)
     }
 }

@@ -10,8 +10,10 @@ use crate::{bars::Bar, connect::ClientArgs, failure::Failure, output, process, s
 
 /// Store files: sealed with your key, coded, spread over the nodes, durable when it says so.
 #[derive(Debug, Args)]
-#[command(after_help = "All files are acknowledged together. A put of files that was interrupted goes on where it was \
-    when the same command is given again; standard input cannot be read twice.")]
+#[command(
+    after_help = "All files are acknowledged together. A put of files that was interrupted goes on where it was \
+    when the same command is given again; standard input cannot be read twice."
+)]
 pub(crate) struct Put {
     /// Files; - for standard input
     #[arg(required = true, value_name = "FILE")]

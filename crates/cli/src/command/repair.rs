@@ -67,7 +67,13 @@ fn told(row: &RepairRow) -> String {
     };
     let took = seconds(row).map(|it| format!(" in {it:.1} s")).unwrap_or_default();
     let why = if row.reason.is_empty() { String::new() } else { format!(": {}", row.reason) };
-    format!("{}  {:<7}  shard {} {way}, {}{took}{why}", show::time(row.started), state(row), row.shard, show::bytes(row.bytes))
+    format!(
+        "{}  {:<7}  shard {} {way}, {}{took}{why}",
+        show::time(row.started),
+        state(row),
+        row.shard,
+        show::bytes(row.bytes)
+    )
 }
 
 fn described(row: &RepairRow) -> Value {

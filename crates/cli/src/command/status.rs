@@ -22,7 +22,9 @@ impl Status {
         }
         match status.catalog.unrecoverable {
             0 => Ok(()),
-            lost => Err(Failure::Told(format!("{lost} segments have too few good shards to be read; bring nodes back"))),
+            lost => {
+                Err(Failure::Told(format!("{lost} segments have too few good shards to be read; bring nodes back")))
+            }
         }
     }
 }
@@ -36,7 +38,8 @@ fn lives(status: &ClusterStatus) -> String {
 fn rows(status: &ClusterStatus) -> Vec<Vec<String>> {
     let catalog = &status.catalog;
     let profile = &status.profile;
-    let policies: Vec<String> = status.policies.iter().map(|policy| format!("{} {}", policy.name, policy.code)).collect();
+    let policies: Vec<String> =
+        status.policies.iter().map(|policy| format!("{} {}", policy.name, policy.code)).collect();
     let health = match (catalog.segments, catalog.at_risk, catalog.unrecoverable) {
         (0, ..) => "nothing stored yet".into(),
         (_, 0, 0) => format!("all {} segments whole, {} shards to spare", catalog.segments, catalog.worst_spare),
@@ -58,7 +61,12 @@ fn rows(status: &ClusterStatus) -> Vec<Vec<String>> {
         ("policies", policies.join(", ")),
         (
             "profile",
-            format!("{}: fold every {}, sample every {}", profile.name, show::span(profile.fold_every), show::span(profile.sample_every)),
+            format!(
+                "{}: fold every {}, sample every {}",
+                profile.name,
+                show::span(profile.fold_every),
+                show::span(profile.sample_every)
+            ),
         ),
         ("uptime", show::span(status.uptime)),
     ];

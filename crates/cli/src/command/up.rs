@@ -15,8 +15,10 @@ use crate::{
 
 /// Keep a cluster running on this machine: an auditor and storage nodes as child processes, mutual TLS between them.
 #[derive(Debug, Args)]
-#[command(after_help = "A second start on the same directory finds keys, ports and objects again; --nodes may then only grow.\n\
-    Ctrl-C ends the cluster; kill -9 of any process loses nothing that was acknowledged.")]
+#[command(
+    after_help = "A second start on the same directory finds keys, ports and objects again; --nodes may then only grow.\n\
+    Ctrl-C ends the cluster; kill -9 of any process loses nothing that was acknowledged."
+)]
 pub(crate) struct Up {
     /// Storage nodes [default: 16]
     #[arg(long, value_name = "N")]
@@ -102,7 +104,10 @@ fn tell_people(cluster: &Cluster) -> Result<(), Failure> {
     let tls = cluster.client_tls();
     let lines = [
         String::new(),
-        format!("cluster      {} nodes in {} zones, policy default {}, profile {}", shape.nodes, shape.zones, shape.policy, shape.profile),
+        format!(
+            "cluster      {} nodes in {} zones, policy default {}, profile {}",
+            shape.nodes, shape.zones, shape.policy, shape.profile
+        ),
         format!("auditor      {}  (gRPC over mutual TLS, health and reflection)", cluster.auditor_address()),
         format!("authority    {}", cluster.ca().display()),
         format!("certificate  {}", tls.join("cert.pem").display()),

@@ -184,5 +184,6 @@ fn last_line(text: &str) -> &str {
 }
 
 fn answer<T: for<'de> Deserialize<'de>>(verb: &str, text: &str) -> Result<T, Failure> {
-    serde_json::from_str(last_line(text)).map_err(|error| Failure::Failed(format!("the {verb} answered what is no answer: {error}")))
+    serde_json::from_str(last_line(text))
+        .map_err(|error| Failure::Failed(format!("the {verb} answered what is no answer: {error}")))
 }

@@ -30,7 +30,8 @@ pub(crate) fn find(volume: &Path, shard: &ShardId, len: u64) -> Result<OnDisk, F
     let refused = |why: String| Failure::file(volume, why);
     let inspection = inspect(volume).map_err(|error| refused(error.to_string()))?;
     let key = Key { kind: SHARD_KIND, id: *shard.as_bytes() };
-    let place = inspection.locate(&key).ok_or_else(|| refused(format!("expected shard {shard} in this volume, got none")))?;
+    let place =
+        inspection.locate(&key).ok_or_else(|| refused(format!("expected shard {shard} in this volume, got none")))?;
     let (file, at) = place;
     let hash = hash(&file, at, len).map_err(|error| Failure::file(&file, error))?;
     if hash.as_bytes() != shard.as_bytes() {

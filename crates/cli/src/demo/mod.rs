@@ -120,7 +120,10 @@ fn directory(keep: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>), Failur
         Some(dir) => {
             let filled = fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
             if filled {
-                return Err(Failure::Usage(format!("{} is not empty; --keep wants a directory of its own", dir.display())));
+                return Err(Failure::Usage(format!(
+                    "{} is not empty; --keep wants a directory of its own",
+                    dir.display()
+                )));
             }
             Ok((dir, None))
         }
@@ -154,7 +157,8 @@ async fn play(
     times.commit = story.seconds() - before;
     let segments = segments(&client, &put.objects).await?;
     let shards: usize = segments.iter().map(|segment| segment.shards.len()).sum();
-    story.say("commit", &format!("{shards} of {shards} shards committed to (KZG), {:.1} s after the put", times.commit));
+    story
+        .say("commit", &format!("{shards} of {shards} shards committed to (KZG), {:.1} s after the put", times.commit));
     let since = newest(&auditor).await?;
     prove::folded(&stage, &auditor, &prove::holdings(&stage, &segments), since, patience).await?;
     story.say("audit", "every node that holds shards has proven every byte of them (fold)");
@@ -172,8 +176,7 @@ async fn play(
 
     report.peak_rss_mb = report.peak_rss_mb.max(put.peak_rss_mb);
     let supervisor = process::own_peak_rss().unwrap_or_default();
-    report.cluster_rss_mb =
-        show::rounded((cluster.peak_rss() + supervisor) as f64 / 1e6 + report.peak_rss_mb);
+    report.cluster_rss_mb = show::rounded((cluster.peak_rss() + supervisor) as f64 / 1e6 + report.peak_rss_mb);
     times.total = story.seconds();
     table::print(story, report, &times);
     Ok(())
@@ -187,9 +190,22 @@ fn open(story: &Story, cluster: &Cluster, status: &ClusterStatus, report: &mut R
     let silence: Vec<String> = profile.containment.iter().map(|it| show::span(*it)).collect();
     story.say(
         "cluster",
-        &format!("{} nodes in {} zones registered, auditor at {}, mutual TLS", shape.nodes, shape.zones, cluster.auditor_address()),
+        &format!(
+            "{} nodes in {} zones registered, auditor at {}, mutual TLS",
+            shape.nodes,
+            shape.zones,
+            cluster.auditor_address()
+        ),
     );
-    story.say("policy", &format!("{code}: any {} of {} shards are enough, at most {} in a zone", code.data(), code.total(), code.parity()));
+    story.say(
+        "policy",
+        &format!(
+            "{code}: any {} of {} shards are enough, at most {} in a zone",
+            code.data(),
+            code.total(),
+            code.parity()
+        ),
+    );
     story.say(
         "profile",
         &format!(
@@ -225,7 +241,12 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + S
     spawn_blocking(work).await.map_err(|error| Failure::Failed(format!("a part of the demo broke off: {error}")))?
 }
 
-async fn store(story: &Story, config: &std::path::Path, contents: &[Content], report: &mut Report) -> Result<client::Put, Failure> {
+async fn store(
+    story: &Story,
+    config: &std::path::Path,
+    contents: &[Content],
+    report: &mut Report,
+) -> Result<client::Put, Failure> {
     let names: Vec<String> = contents.iter().map(Content::name).collect();
     story.say("put", &names.join(", "));
     let (config, contents) = (config.to_owned(), contents.to_vec());
@@ -275,8 +296,23 @@ async fn hurt(
 
     let (story, range) = (&stage.story, victims.range);
     let short = show::short(&shard);
-    story.say("FAULT", &format!("flip {}: {} bytes from {} of shard {short}, on its disk", stage.name(flip_node), range.len(), range.start()));
-    story.say("FAULT", &format!("wipe {}: {} volume files truncated; it stays up and keeps answering", stage.name(victims.wipe), files.len()));
+    story.say(
+        "FAULT",
+        &format!(
+            "flip {}: {} bytes from {} of shard {short}, on its disk",
+            stage.name(flip_node),
+            range.len(),
+            range.start()
+        ),
+    );
+    story.say(
+        "FAULT",
+        &format!(
+            "wipe {}: {} volume files truncated; it stays up and keeps answering",
+            stage.name(victims.wipe),
+            files.len()
+        ),
+    );
     story.say("FAULT", &format!("kill {}: SIGKILL", stage.name(victims.kill)));
     let whole = |kind, node| Fault { kind, node, shard: None, offset: None };
     report.faults = vec![
@@ -349,8 +385,12 @@ async fn listed(story: &Story, client: &Client, objects: &[ObjectId], bytes: u64
         let entry = list.iter().find(|entry| entry.id == *object);
         let entry = entry.ok_or_else(|| Failure::Failed(format!("{object} is stored, but `ls` does not list it")))?;
         let stat = client.stat(*object).await?;
-        let spare = stat.worst_spare().map_or_else(|| "nothing to lose".into(), |spare| format!("{spare} shards to spare"));
-        story.say("stat", &format!("{object}: {}, {} segments, {spare}", show::bytes(entry.plain_len), stat.segments.len()));
+        let spare =
+            stat.worst_spare().map_or_else(|| "nothing to lose".into(), |spare| format!("{spare} shards to spare"));
+        story.say(
+            "stat",
+            &format!("{object}: {}, {} segments, {spare}", show::bytes(entry.plain_len), stat.segments.len()),
+        );
         sum += stat.plain_len;
     }
     match sum == bytes {

@@ -27,7 +27,10 @@ pub(crate) fn print(story: &Story, report: &Report, times: &Times) {
     let repaired = slowest(&report.repairs.iter().map(|it| it.seconds).collect::<Vec<_>>());
     let worst = report.after.worst;
     let rows = [
-        ("stored", format!("{} as {} of shards ({share:.2} ×)", show::bytes(report.bytes), show::bytes(times.stored_bytes))),
+        (
+            "stored",
+            format!("{} as {} of shards ({share:.2} ×)", show::bytes(report.bytes), show::bytes(times.stored_bytes)),
+        ),
         ("cluster up", format!("{:.1} s, {} nodes", times.up, report.nodes)),
         ("put", rate(report.put)),
         ("committed", format!("{:.1} s after the put", times.commit)),
@@ -38,7 +41,13 @@ pub(crate) fn print(story: &Story, report: &Report, times: &Times) {
         ("get", rate(report.get)),
         ("client memory", format!("{:.1} MB at most", report.peak_rss_mb)),
         ("all processes", format!("{:.1} MB at most, summed", report.cluster_rss_mb)),
-        ("now", format!("{} segments, the worst with {} shards, {} to spare", report.after.segments, worst.shards_held, worst.spare)),
+        (
+            "now",
+            format!(
+                "{} segments, the worst with {} shards, {} to spare",
+                report.after.segments, worst.shards_held, worst.spare
+            ),
+        ),
         ("identical", if report.identical { "yes, byte for byte".into() } else { "NO".to_owned() }),
         ("all in all", format!("{:.1} s", times.total)),
     ];

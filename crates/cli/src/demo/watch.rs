@@ -16,10 +16,7 @@ use super::{
     report::{Kind, Repair, Verdict},
     stage::Stage,
 };
-use crate::{
-    failure::Failure,
-    show, words,
-};
+use crate::{failure::Failure, show, words};
 
 /// Between two looks at repairs and status.
 const LOOK: Duration = Duration::from_millis(400);
@@ -63,8 +60,7 @@ pub(crate) async fn until_healed(
     patience: Duration,
 ) -> Result<Healed, Failure> {
     let auditor = client.auditor();
-    let mut watch =
-        Watch { stage, damage, judged: BTreeSet::new(), told: BTreeSet::new(), healed: Healed::default() };
+    let mut watch = Watch { stage, damage, judged: BTreeSet::new(), told: BTreeSet::new(), healed: Healed::default() };
     let mut verdicts = auditor.watch_verdicts(WatchVerdicts { after: damage.after, node: None });
     let (mut looks, began) = (interval(LOOK), Instant::now());
     loop {
@@ -136,7 +132,9 @@ impl Watch<'_> {
             Some(range) => Err(Failure::Failed(format!(
                 "bytes {flipped} were flipped; expected a verdict on at most {RANGE_LEN_MAX} bytes around them, got {range}"
             ))),
-            None => Err(Failure::Failed(format!("bytes {flipped} were flipped; expected a verdict with a range, got none"))),
+            None => {
+                Err(Failure::Failed(format!("bytes {flipped} were flipped; expected a verdict with a range, got none")))
+            }
         }
     }
 
@@ -191,7 +189,9 @@ impl Watch<'_> {
             .hit
             .iter()
             .filter(|(key, _)| !self.judged.contains(key))
-            .map(|((node, shard), kind)| format!("{} of {} ({})", show::short(shard), self.stage.name(*node), kind.as_str()))
+            .map(|((node, shard), kind)| {
+                format!("{} of {} ({})", show::short(shard), self.stage.name(*node), kind.as_str())
+            })
             .collect();
         Ok(Failure::Failed(format!(
             "not healed in time: {} of {} hit shards have no verdict ({}), {} repairs done, {} of {} segments still miss shards",
