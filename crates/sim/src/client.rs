@@ -1,0 +1,409 @@
+//! Clients: the real put machine over the real dispersal. One session is one process; what it keeps
+//! on its own disk (sealed bytes, ids) is there when it comes back.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use holdfast_dispersal::{
+    Description, Encoder, Envelope, ObjectKey, OwnerKey, PlacementSecret, RunSalt, Sealer, SegmentBinding,
+    SegmentCutter, SegmentError, Signed,
+};
+use holdfast_protocol::{
+    effect::Token,
+    put::{CallFailure, Effect, Event as PutEvent, Patience, Put, Terms},
+    upload::{ObjectSpec, SegmentSpec},
+};
+use holdfast_types::{Millis, ObjectId, Policy, Root, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
+
+use crate::{
+    message::{Api, ApiReply, Peer, Purpose, Reply, Request},
+    plan::{Hostile, Wish},
+    reading::Reading,
+    world::{Event, World},
+};
+
+/// How long a client waits for the auditor.
+const CALL: Millis = Millis(2_000);
+/// Before a call outside the machine is made again.
+const AGAIN: u64 = 400;
+
+/// A client process.
+pub(crate) struct Session {
+    pub(crate) life: u64,
+    pub(crate) owner: usize,
+    pub(crate) work: Work,
+}
+
+/// What it does.
+pub(crate) enum Work {
+    Put(Box<Upload>),
+    Get(Box<Reading>),
+    /// The object is to be deleted.
+    Delete(ObjectId),
+    Over,
+}
+
+/// A put, as its client has it on its disk, and the machine while it runs.
+pub(crate) struct Upload {
+    id: UploadId,
+    policy: Policy,
+    segments: BTreeMap<SegmentId, (SegmentSpec, Vec<Bytes>)>,
+    objects: Vec<ObjectSpec>,
+    machine: Option<Put>,
+    grants: BTreeMap<(SegmentId, ShardIndex), SignedGrant>,
+}
+
+/// An object as its owner remembers it.
+pub(crate) struct Plain {
+    pub(crate) id: ObjectId,
+    pub(crate) bytes: Vec<u8>,
+}
+
+fn patience() -> Patience {
+    Patience { store: Millis(3_000), avoid: Millis(4_000), auditor: Millis(30_000), ..Patience::default() }
+}
+
+/// Owners
+impl World {
+    /// Two owners, so that what is one's is never the other's.
+    pub(crate) fn owner(&self, number: usize) -> OwnerKey {
+        OwnerKey::from_bytes([number as u8 + 1; 32])
+    }
+
+    pub(crate) fn wish(&mut self, wish: Wish) {
+        let owner = self.chance.below(2) as usize;
+        match wish {
+            Wish::Put { dies, returns } => {
+                let session = self.begin_put(owner, None);
+                if let Some(after) = dies {
+                    self.queue_in(after, Event::ClientDies { session, returns });
+                }
+            }
+            Wish::PutHostile(how) => {
+                *self.report.kinds.entry("hostile client").or_default() += 1;
+                self.begin_put(owner, Some(how));
+            }
+            Wish::Delete => {
+                let known = self.ledger.readable();
+                if let Some((owner, object)) = self.chance.pick(&known).copied() {
+                    self.open(Session { life: 1, owner, work: Work::Delete(object) });
+                }
+            }
+            Wish::Get => {
+                let known = self.ledger.readable();
+                if let Some((owner, object)) = self.chance.pick(&known).copied() {
+                    self.open(Session { life: 1, owner, work: Work::Get(Box::new(Reading::new(object, false))) });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn open(&mut self, session: Session) -> usize {
+        self.sessions.push(session);
+        let at = self.sessions.len() - 1;
+        self.begin_session(at);
+        at
+    }
+
+    fn begin_session(&mut self, at: usize) {
+        let owner = self.owner(self.sessions[at].owner).owner_id();
+        let api = match &self.sessions[at].work {
+            Work::Put(upload) => Api::Begin { id: upload.id, owner, policy: upload.policy.clone() },
+            Work::Get(reading) => Api::Locate { owner, object: reading.object },
+            Work::Delete(object) => Api::Delete { owner, object: *object },
+            Work::Over => return,
+        };
+        self.ask_auditor(at, api, None);
+    }
+
+    pub(crate) fn ask_auditor(&mut self, at: usize, api: Api, token: Option<Token>) {
+        self.call(Peer::Client(at), Peer::Auditor, Request::Api(Box::new(api)), CALL, Purpose::Call(token));
+    }
+
+    pub(crate) fn client_dies(&mut self, session: usize, returns: bool) {
+        self.sessions[session].life += 1;
+        if let Work::Put(upload) = &mut self.sessions[session].work {
+            upload.machine = None;
+            upload.grants.clear();
+            if returns {
+                let delay = self.chance.within(200..20_000);
+                self.queue_in(delay, Event::ClientReturns { session });
+            }
+        }
+    }
+
+    pub(crate) fn client_returns(&mut self, session: usize) {
+        if !self.quiet {
+            self.begin_session(session);
+        }
+    }
+
+    /// What a session waits for by itself.
+    pub(crate) fn wake(&mut self, session: usize, life: u64) {
+        if self.sessions[session].life != life {
+            return;
+        }
+        match &self.sessions[session].work {
+            Work::Put(upload) if upload.machine.is_some() => self.put_step(session, PutEvent::Tick),
+            Work::Put(_) | Work::Delete(_) => self.begin_session(session),
+            Work::Get(reading) if reading.is_located() => self.read_tick(session),
+            Work::Get(_) => self.begin_session(session),
+            Work::Over => {}
+        }
+    }
+
+    pub(crate) fn wake_in(&mut self, session: usize, delay: u64) {
+        let life = self.sessions[session].life;
+        self.queue_in(delay, Event::Wake { session, life });
+    }
+
+    pub(crate) fn client_heard(&mut self, session: usize, purpose: Purpose, reply: Reply) {
+        match (&mut self.sessions[session].work, purpose, reply) {
+            (Work::Put(_), Purpose::Call(None), Reply::Api(reply)) => self.begun(session, &reply),
+            (Work::Put(_), Purpose::Call(Some(token)), Reply::Api(reply)) => self.put_heard(session, token, reply),
+            (Work::Put(_), Purpose::Store(token), Reply::Put(reply)) => {
+                self.put_step(session, PutEvent::Stored(token, reply));
+            }
+            (Work::Get(_), Purpose::Call(_), Reply::Api(reply)) => self.located(session, reply),
+            (Work::Get(_), Purpose::Fetch(token), Reply::Got(got)) => self.fetched(session, token, got),
+            (Work::Delete(_), Purpose::Call(_), Reply::Api(ApiReply::Failed(CallFailure::Later { .. }))) => {
+                if !self.quiet {
+                    self.wake_in(session, AGAIN);
+                }
+            }
+            (Work::Delete(_), _, _) => self.sessions[session].work = Work::Over,
+            _ => {}
+        }
+    }
+}
+
+/// Puts
+impl World {
+    fn begin_put(&mut self, owner: usize, hostile: Option<Hostile>) -> usize {
+        let id = UploadId(self.chance.bytes());
+        let total = u64::from(self.plan.code.total());
+        let threshold = self.chance.within(u64::from(self.plan.code.data()) + 1..total + 1) as u16;
+        let policy = Policy::new("sim", self.plan.code);
+        let policy = policy.clone().with_write_threshold(threshold).unwrap_or(policy);
+        let (objects, segments, plains) = match self.seal(owner, hostile) {
+            Ok(sealed) => sealed,
+            Err(why) => {
+                self.break_promise("what can be put can be sealed", why);
+                return 0;
+            }
+        };
+        self.ledger.upload(id, owner, hostile.is_some(), segments.keys().copied(), plains);
+        let (machine, grants) = (None, BTreeMap::new());
+        let upload = Upload { id, policy, segments, objects, machine, grants };
+        self.open(Session { life: 1, owner, work: Work::Put(Box::new(upload)) })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn seal(
+        &mut self,
+        owner: usize,
+        hostile: Option<Hostile>,
+    ) -> Result<(Vec<ObjectSpec>, BTreeMap<SegmentId, (SegmentSpec, Vec<Bytes>)>, Vec<Plain>), String> {
+        let key = self.owner(owner);
+        let mut cutter = SegmentCutter::new(0);
+        let (mut objects, mut plains, mut segments) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut sealed, mut staged) = (0, 0);
+        let count = self.chance.within(1..4) as u32;
+        for number in 0..count {
+            let len = match self.chance.below(8) {
+                0 => 0,
+                1 => 1,
+                2 => self.chance.below(2_000),
+                _ => self.chance.within(2_000..320_000),
+            };
+            let bytes = if self.chance.per_mille(200) { vec![7; len as usize] } else { self.chance.fill(len as usize) };
+            let object_key = ObjectKey::from_bytes(self.chance.bytes());
+            let mut sealer = Sealer::new(object_key.clone(), RunSalt(self.chance.bytes())).map_err(words)?;
+            sealer.push(&bytes).map_err(words)?;
+            let object = sealer.finish(Description::default()).map_err(words)?;
+            let cut = cutter.push(number, object.frame.stream_offset, &object.frame.bytes);
+            let flush = number + 1 == count || self.chance.per_mille(400);
+            for segment in cut.into_iter().chain(if flush { cutter.flush() } else { None }) {
+                let (id, spec, shards) = self.encode(&key, segment.bytes, staged, hostile).map_err(words)?;
+                staged += spec.len;
+                segments.insert(id, (spec, shards));
+            }
+            let id = object.object_id();
+            let envelope = Envelope {
+                version: 1,
+                object: id,
+                owner: key.owner_id(),
+                key: key.wrap_object_key(&id, &object_key),
+                policy: "sim".into(),
+                code: self.plan.code,
+                retain_until: None,
+                created: self.wall_of(Peer::Client(0)),
+                names: vec![format!("object {number}")],
+            };
+            let sealed_len = object.manifest.sealed_len();
+            objects.push(ObjectSpec {
+                manifest: object.manifest.bytes().to_vec(),
+                envelope: Signed::sign(envelope, &key.signing()).map_err(words)?.bytes().to_vec(),
+                offset: sealed,
+                sealed_len,
+                plain_len: len,
+                pages: object.pages.into_iter().map(|page| page.bytes).collect(),
+            });
+            sealed += sealed_len;
+            plains.push(Plain { id, bytes });
+        }
+        Ok((objects, segments, plains))
+    }
+
+    fn encode(
+        &mut self,
+        key: &OwnerKey,
+        bytes: Vec<u8>,
+        offset: u64,
+        hostile: Option<Hostile>,
+    ) -> Result<(SegmentId, SegmentSpec, Vec<Bytes>), SegmentError> {
+        let (id, secret) = (SegmentId(self.chance.bytes()), PlacementSecret::from_bytes(self.chance.bytes()));
+        let (len, code) = (bytes.len() as u64, self.plan.code);
+        let encoded = Encoder::new(code).encode(bytes, &secret)?;
+        let binding = SegmentBinding { owner: key.owner_id(), root: encoded.root, code };
+        let mut names = encoded.shard_ids();
+        let mut shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
+        let mut told = secret.clone();
+        match hostile {
+            Some(Hostile::Undecodable) => {
+                let last = shards.len() - 1;
+                shards[last] = self.chance.fill(shards[last].len()).into();
+                names[last] = ShardId(Root::of(&shards[last]));
+            }
+            Some(Hostile::WrongSecret) => told = PlacementSecret::from_bytes(self.chance.bytes()),
+            Some(Hostile::EqualShards) => {
+                shards[1] = shards[0].clone();
+                names[1] = names[0];
+            }
+            None => {}
+        }
+        let entropy = holdfast_types::Seed(self.chance.bytes());
+        let wrap = self.auditor.recovery.public().wrap(&binding, &told, entropy);
+        let spec = SegmentSpec {
+            id,
+            offset,
+            root: encoded.root,
+            len,
+            shard_len: encoded.geometry.shard_len(),
+            shards: names,
+            secret_for_owner: key.wrap_placement(&binding, &secret).0.to_vec(),
+            secret_for_recovery: wrap.map(|wrap| wrap.to_bytes().to_vec()).unwrap_or_default(),
+        };
+        Ok((id, spec, shards))
+    }
+
+    fn begun(&mut self, session: usize, reply: &ApiReply) {
+        let owner = self.owner(self.sessions[session].owner).owner_id();
+        let Work::Put(upload) = &mut self.sessions[session].work else { return };
+        match reply {
+            ApiReply::Done if upload.machine.is_none() => {
+                let (total, threshold) = (upload.policy.code.total(), upload.policy.write_threshold);
+                upload.machine = Some(Put::new(Terms { total, threshold, owner }, patience()));
+                let event = |(id, (spec, _)): (&SegmentId, &(SegmentSpec, Vec<Bytes>))| PutEvent::Segment {
+                    id: *id,
+                    shards: spec.shards.clone(),
+                    shard_len: spec.shard_len,
+                };
+                let events: Vec<PutEvent> = upload.segments.iter().map(event).chain([PutEvent::Ended]).collect();
+                for event in events {
+                    self.put_step(session, event);
+                }
+            }
+            ApiReply::Failed(CallFailure::Later { .. }) if !self.quiet => self.wake_in(session, AGAIN),
+            ApiReply::Done => {}
+            _ => self.sessions[session].work = Work::Over,
+        }
+    }
+
+    fn put_heard(&mut self, session: usize, token: Token, reply: ApiReply) {
+        let Work::Put(upload) = &mut self.sessions[session].work else { return };
+        let event = match reply {
+            ApiReply::Staged(slots) => {
+                let names: Vec<ShardId> = slots.iter().map(|(slot, _)| slot.shard).collect();
+                let segment = upload.segments.values().find(|(spec, _)| spec.shards == names).map(|(spec, _)| spec.id);
+                if let Some(segment) = segment {
+                    let grants = slots.iter().filter_map(|(slot, grant)| Some(((segment, slot.index), (*grant)?)));
+                    upload.grants.extend(grants);
+                }
+                PutEvent::Staged(token, Ok(slots.into_iter().map(|(slot, _)| slot).collect()))
+            }
+            ApiReply::Noted(count) => PutEvent::Noted(token, Ok(count)),
+            ApiReply::Done => PutEvent::Committed(token, Ok(())),
+            ApiReply::Failed(failure) => {
+                // Which call it was, the token says: two of the three do not know it.
+                self.put_step(session, PutEvent::Staged(token, Err(failure.clone())));
+                self.put_step(session, PutEvent::Noted(token, Err(failure.clone())));
+                PutEvent::Committed(token, Err(failure))
+            }
+            ApiReply::Located(_) | ApiReply::NotFound => return,
+        };
+        self.put_step(session, event);
+    }
+
+    fn put_step(&mut self, session: usize, event: PutEvent) {
+        let now = self.mono();
+        let Work::Put(upload) = &mut self.sessions[session].work else { return };
+        let Some(machine) = &mut upload.machine else { return };
+        let effects = machine.step(now, event);
+        let deadline = machine.deadline();
+        for effect in effects {
+            self.put_effect(session, effect);
+        }
+        if let Some(deadline) = deadline {
+            self.wake_in(session, deadline.since(now).0);
+        }
+    }
+
+    fn put_effect(&mut self, session: usize, effect: Effect) {
+        let owner = self.owner(self.sessions[session].owner).owner_id();
+        let Work::Put(upload) = &mut self.sessions[session].work else { return };
+        match effect {
+            Effect::Stage { token, segment, avoid } => {
+                if let Some((spec, _)) = upload.segments.get(&segment) {
+                    let api = Api::Stage { upload: upload.id, owner, spec: spec.clone(), avoid };
+                    self.ask_auditor(session, api, Some(token));
+                }
+            }
+            Effect::Store { token, segment, index, node } => {
+                let grant = upload.grants.get(&(segment, index)).copied();
+                let bytes = upload.segments.get(&segment).and_then(|(_, shards)| shards.get(usize::from(index.0)));
+                if let (Some(grant), Some(bytes)) = (grant, bytes.cloned()) {
+                    let request = Request::Put { grant, replace: false, bytes };
+                    let to = Peer::Node(self.names[&node]);
+                    self.call(Peer::Client(session), to, request, Millis(10_000), Purpose::Store(token));
+                }
+            }
+            Effect::Note { token, segment, receipts } => {
+                let api = Api::Note { upload: upload.id, owner, segment, receipts };
+                self.ask_auditor(session, api, Some(token));
+            }
+            Effect::Commit(token) => {
+                let api = Api::Commit { upload: upload.id, owner, objects: upload.objects.clone() };
+                self.ask_auditor(session, api, Some(token));
+            }
+            Effect::Cancel(token) => self.drop_calls(|call| {
+                call.from == Peer::Client(session)
+                    && matches!(call.purpose, Purpose::Store(t) | Purpose::Call(Some(t)) if t == token)
+            }),
+            Effect::Done => {
+                let id = upload.id;
+                self.sessions[session].work = Work::Over;
+                self.acknowledged(id);
+            }
+            Effect::Fail(error) => {
+                self.note(&format!("session {session}: the put fails: {error}"));
+                self.sessions[session].work = Work::Over;
+            }
+            Effect::Release { .. } | Effect::Avoid { .. } => {}
+        }
+    }
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
