@@ -48,7 +48,7 @@ impl OwnerKeyFile {
     /// # Errors
     /// [`ClientError::KeyFile`] if it is missing, no such file, or readable for everybody.
     pub fn load(path: &Path) -> Result<OwnerKey, ClientError> {
-        let failed = |error: io::Error| refused(path, &format!("{error}; make one with `holdfast key create`"));
+        let failed = |error: io::Error| refused(path, &format!("{error}; make one with `holdfast key new`"));
         if file::is_exposed(path).map_err(failed)? {
             return Err(refused(
                 path,

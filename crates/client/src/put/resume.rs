@@ -134,6 +134,10 @@ fn reopen(owner: &OwnerKey, upload: UploadId, number: u32, current: &Current, pa
     let checkpoint = Checkpoint::from_bytes(&checkpoint).map_err(|error| error.to_string())?;
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let stamp = Stamp::of(&file).map_err(|error| error.to_string())?;
+    // Every frame before the checkpoint was sealed as not the last one.
+    if stamp.len() <= checkpoint.plain_offset() {
+        return Err(format!("it has {} bytes left of more than {}", stamp.len(), checkpoint.plain_offset()));
+    }
     let prefix = hash(&mut file, checkpoint.plain_offset()).map_err(|error| error.to_string())?;
     if prefix.finalize().to_hex().as_str() != current.prefix {
         return Err(format!("its first {} bytes changed since they were stored", checkpoint.plain_offset()));

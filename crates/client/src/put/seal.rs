@@ -202,6 +202,7 @@ impl Run {
         let name = source.name().to_owned();
         let shown = source.path().map_or_else(|| name.clone(), |path| path.display().to_string());
         let failed = |error| ClientError::Source { name: shown.clone(), error };
+        let mut owes_bytes = resumed.is_some();
         let (mut reader, stamp, mut object) = match resumed {
             Some(resumed) => self.go_on(number, resumed)?,
             None => self.begin(number, source.into_origin(), failed)?,
@@ -214,6 +215,7 @@ impl Run {
             if len == 0 {
                 break;
             }
+            owes_bytes = false;
             let frames = object.sealer.push(&block[..len])?;
             self.upload.progress.plain(len as u64);
             for frame in &frames {
@@ -227,6 +229,10 @@ impl Run {
             if len < block.len() {
                 break;
             }
+        }
+        if owes_bytes {
+            // Frames before the checkpoint were sealed as not the last one: one must follow.
+            return Err(failed(io::Error::other("it became shorter since it was stored in part; put it again")).into());
         }
         self.finish(object, stamp, name)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{Stream, stream};
-use holdfast_dispersal::{FRAME_SEALED_LEN_MAX, RecoveryKey};
+use holdfast_dispersal::RecoveryKey;
 use holdfast_protocol::{
     model::{NodeLife, NodeRow, Standing},
     store::{MapStore, Store, StoreOp, StoreReply},
@@ -17,7 +17,7 @@ use holdfast_protocol::{
 };
 use holdfast_transport::{ClusterCa, Listener, ListenerLimits, Subject, builder, require_owner};
 use holdfast_types::{
-    Code, Incarnation, Millis, NodeId, ObjectId, OwnerId, Policy, Root, SecretKey, UploadId, VolumeId, Wall, ZoneName,
+    Incarnation, Millis, NodeId, ObjectId, OwnerId, Policy, Root, SecretKey, UploadId, VolumeId, Wall, ZoneName,
 };
 use holdfast_wire::{
     ErrorCode, WireError,
@@ -36,14 +36,13 @@ use crate::{
     node::Node,
 };
 
-/// Two frames a segment: large enough for objects of many segments, small enough to be quick.
-pub(crate) const SEGMENT_LEN: u64 = 2 * FRAME_SEALED_LEN_MAX;
 const TTL: Millis = Millis::from_secs(600);
 
 pub(crate) struct Catalog {
     pub(crate) store: MapStore,
     nodes: BTreeMap<NodeId, NodeRow>,
     policy: Policy,
+    segment_len: u64,
     /// Calls that fail before the next one works, as if the auditor restarted.
     pub(crate) away: u32,
     /// Shards that are said to stand otherwise.
@@ -66,11 +65,10 @@ impl Auditor {
         SecretKey::from_seed(&[200; 32])
     }
 
-    pub(crate) async fn start(ca: &ClusterCa, nodes: &[Node], code: Code, threshold: u16) -> Self {
+    pub(crate) async fn start(ca: &ClusterCa, nodes: &[Node], policy: Policy, segment_len: u64) -> Self {
         let material = issue(ca, &Subject::Auditor("auditor-1".parse().unwrap()));
         let listener =
             Listener::bind("127.0.0.1:0".parse().unwrap(), &material, ListenerLimits::default()).await.unwrap();
-        let policy = Policy::new("default", code).with_write_threshold(threshold).unwrap();
         let mut store = MapStore::new();
         let mut rows = BTreeMap::new();
         for (number, node) in nodes.iter().enumerate() {
@@ -79,8 +77,17 @@ impl Auditor {
             store.apply(StoreOp::PutNode(Box::new(row)));
         }
         let (away, stages, commits) = (0, 0, 0);
-        let catalog =
-            Catalog { store, nodes: rows, policy, away, standings: BTreeMap::new(), stages, commits, mute: false };
+        let catalog = Catalog {
+            store,
+            nodes: rows,
+            policy,
+            segment_len,
+            away,
+            standings: BTreeMap::new(),
+            stages,
+            commits,
+            mute: false,
+        };
         let auditor = Self { key: Self::key(), address: listener.address(), inner: Arc::new(Mutex::new(catalog)) };
         let service =
             ObjectServiceServer::new(auditor.clone()).max_decoding_message_size(holdfast_wire::MESSAGE_LEN_MAX);
@@ -181,7 +188,7 @@ impl ObjectService for Auditor {
             return Err(Status::aborted("taken"));
         };
         let recovery = RecoveryKey::from_bytes([3; 32]).public();
-        let terms = UploadTerms::of(&row, staged.len() as u64, SEGMENT_LEN, &recovery.0, "test");
+        let terms = UploadTerms::of(&row, staged.len() as u64, inner.segment_len, &recovery.0, "test");
         Ok(Response::new((&terms).into()))
     }
 

@@ -10,11 +10,15 @@ use std::{
 use holdfast_client::{
     Client, ClientConfig, ClientError, GetReport, OwnerKeyFile, Progress, PutOptions, PutReport, Quiet, Source,
 };
+use holdfast_dispersal::FRAME_SEALED_LEN_MAX;
 use holdfast_transport::{ClusterCa, Subject, TlsMaterial, Validity};
-use holdfast_types::{ByteRange, Code, Millis, ObjectId, Wall};
+use holdfast_types::{ByteRange, Code, Millis, ObjectId, Policy, Wall};
 use tempfile::TempDir;
 
 use crate::{auditor::Auditor, node::Node};
+
+/// Two frames a segment: large enough for objects of many segments, small enough to be quick.
+const SEGMENT_LEN: u64 = 2 * FRAME_SEALED_LEN_MAX;
 
 pub(crate) fn now() -> Wall {
     Wall(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
@@ -43,12 +47,17 @@ impl Cluster {
     }
 
     pub(crate) async fn with_threshold(count: u8, threshold: u16) -> Self {
+        let policy = Policy::new("default", Code::new(4, 2).unwrap()).with_write_threshold(threshold).unwrap();
+        Self::build(count, policy, SEGMENT_LEN).await
+    }
+
+    pub(crate) async fn build(count: u8, policy: Policy, segment_len: u64) -> Self {
         let ca = ClusterCa::generate("test".parse().unwrap(), now()).unwrap();
         let mut nodes = Vec::new();
         for number in 1..=count {
             nodes.push(Node::start(&ca, number, Auditor::key().public()).await);
         }
-        let auditor = Auditor::start(&ca, &nodes, Code::new(4, 2).unwrap(), threshold).await;
+        let auditor = Auditor::start(&ca, &nodes, policy, segment_len).await;
         let dir = tempfile::tempdir().unwrap();
         let key = OwnerKeyFile::create(&dir.path().join("owner.key")).unwrap();
         let tls = dir.path().join("tls");

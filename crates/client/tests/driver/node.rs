@@ -1,14 +1,17 @@
-//! A node that keeps shards in memory and does what it is told: lies, stalls, refuses.
+//! A node that keeps shards in files and does what it is told: lies, stalls, refuses.
 
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
     net::SocketAddr,
+    os::unix::fs::FileExt,
+    path::PathBuf,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use holdfast_protocol::message::Receipt;
 use holdfast_transport::{ClusterCa, Listener, ListenerLimits, Subject, builder};
@@ -21,6 +24,7 @@ use holdfast_wire::{
     pb::node::v1 as pb,
 };
 use pb::node_service_server::{NodeService, NodeServiceServer};
+use tempfile::TempDir;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::cluster::{issue, now};
@@ -58,9 +62,9 @@ pub(crate) enum Garble {
 }
 
 pub(crate) struct Inner {
-    pub(crate) shards: BTreeMap<ShardId, Bytes>,
+    /// With their lengths.
+    pub(crate) shards: BTreeMap<ShardId, u64>,
     pub(crate) fault: Option<Fault>,
-    pub(crate) puts: u32,
     pub(crate) served: u64,
 }
 
@@ -70,6 +74,7 @@ pub(crate) struct Node {
     auditor: PublicKey,
     pub(crate) address: SocketAddr,
     inner: Arc<Mutex<Inner>>,
+    dir: Arc<TempDir>,
 }
 
 impl Node {
@@ -78,8 +83,9 @@ impl Node {
         let material = issue(ca, &Subject::Node(key.public().node_id()));
         let listener =
             Listener::bind("127.0.0.1:0".parse().unwrap(), &material, ListenerLimits::default()).await.unwrap();
-        let inner = Inner { shards: BTreeMap::new(), fault: None, puts: 0, served: 0 };
-        let node = Self { key, auditor, address: listener.address(), inner: Arc::new(Mutex::new(inner)) };
+        let inner = Inner { shards: BTreeMap::new(), fault: None, served: 0 };
+        let (inner, dir) = (Arc::new(Mutex::new(inner)), Arc::new(tempfile::tempdir().unwrap()));
+        let node = Self { key, auditor, address: listener.address(), inner, dir };
         let service = NodeServiceServer::new(node.clone()).max_decoding_message_size(holdfast_wire::MESSAGE_LEN_MAX);
         let serving = builder().add_service(service).serve_with_incoming(listener.incoming());
         tokio::spawn(serving);
@@ -123,35 +129,64 @@ impl Node {
         Receipt { signature: key.sign(&unsigned.transcript()), ..unsigned }
     }
 
-    fn parts(&self, get: &GetShard, bytes: &Bytes) -> Vec<GetPart> {
-        let asked = get.range.unwrap_or(ByteRange::first(bytes.len() as u64));
-        let asked = asked.intersect(ByteRange::first(bytes.len() as u64));
-        let mut parts = vec![GetPart::Header { len: bytes.len() as u64, sequence: Sequence(0) }];
-        let mut at = asked.start();
+    fn path(&self, shard: &ShardId) -> PathBuf {
+        self.dir.path().join(shard.to_string())
+    }
+
+    /// The bytes of a shard as they were put.
+    pub(crate) fn bytes(&self, shard: &ShardId) -> Vec<u8> {
+        fs::read(self.path(shard)).unwrap()
+    }
+
+    /// Where the parts of an answer begin and end, and whether they can be given.
+    fn plan(&self, asked: ByteRange) -> Vec<(ByteRange, bool)> {
+        let (mut at, mut plan) = (asked.start(), Vec::new());
         while at < asked.end() {
-            let mut end = asked.end().min(at + PIECE_SENT_MAX as u64);
-            if let Some(Fault::Damaged(gone)) = self.fault()
-                && gone.overlaps(ByteRange::new(at, end).unwrap())
-            {
-                if gone.start() <= at {
-                    end = end.min(gone.end());
-                    parts.push(GetPart::Damaged(ByteRange::new(at, end).unwrap()));
-                    at = end;
-                    continue;
+            let next = ByteRange::new(at, asked.end().min(at + PIECE_SENT_MAX as u64)).unwrap();
+            let (end, given) = match self.fault() {
+                Some(Fault::Damaged(gone)) if gone.start() <= at && at < gone.end() => {
+                    (next.end().min(gone.end()), false)
                 }
-                end = gone.start();
-            }
-            let piece = bytes.slice(at as usize..end as usize);
-            self.inner().served += piece.len() as u64;
-            parts.push(GetPart::Piece { offset: at, bytes: piece });
+                Some(Fault::Damaged(gone)) if gone.overlaps(next) => (gone.start(), true),
+                _ => (next.end(), true),
+            };
+            plan.push((ByteRange::new(at, end).unwrap(), given));
             at = end;
         }
-        match self.fault() {
-            Some(Fault::Flips) => flip(&mut parts),
-            Some(Fault::Garbles(garble)) => garbled(garble, &mut parts),
-            _ => {}
+        plan
+    }
+
+    fn part(&self, shard: &ShardId, range: ByteRange, given: bool) -> GetPart {
+        if !given {
+            return GetPart::Damaged(range);
         }
-        parts
+        let mut bytes = vec![0; range.len() as usize];
+        File::open(self.path(shard)).unwrap().read_exact_at(&mut bytes, range.start()).unwrap();
+        self.inner().served += range.len();
+        GetPart::Piece { offset: range.start(), bytes: bytes.into() }
+    }
+
+    /// The parts of an answer: all at once where they are to be spoilt, one by one where not.
+    fn parts(&self, get: &GetShard, len: u64) -> Parts {
+        let asked = get.range.unwrap_or(ByteRange::first(len)).intersect(ByteRange::first(len));
+        let (node, shard) = (self.clone(), get.shard);
+        let header = GetPart::Header { len, sequence: Sequence(0) };
+        let plan = self.plan(asked).into_iter();
+        let parts = [header].into_iter().chain(plan.map(move |(range, given)| node.part(&shard, range, given)));
+        let parts: Box<dyn Iterator<Item = GetPart> + Send> = match self.fault() {
+            Some(Fault::Flips) => {
+                let mut all: Vec<GetPart> = parts.collect();
+                flip(&mut all);
+                Box::new(all.into_iter())
+            }
+            Some(Fault::Garbles(garble)) => {
+                let mut all = parts.collect();
+                garbled(garble, &mut all);
+                Box::new(all.into_iter())
+            }
+            _ => Box::new(parts),
+        };
+        stream::iter(parts.map(|part| Ok(part.into()))).boxed()
     }
 }
 
@@ -201,23 +236,27 @@ impl NodeService for Node {
             }
             _ => {}
         }
-        let (mut grant, mut bytes) = (None, Vec::new());
+        let (mut grant, mut hasher, mut len) = (None, blake3::Hasher::new(), 0);
+        let mut staged = tempfile::NamedTempFile::new_in(self.dir.path())?;
         while let Some(message) = stream.message().await? {
             match PutPart::try_from(message)? {
                 PutPart::Header { grant: signed, .. } => grant = Some(signed),
-                PutPart::Chunk(chunk) => bytes.extend_from_slice(&chunk),
+                PutPart::Chunk(chunk) => {
+                    staged.write_all(&chunk)?;
+                    hasher.update(&chunk);
+                    len += chunk.len() as u64;
+                }
             }
         }
         let grant = grant.ok_or_else(|| Status::invalid_argument("no header"))?;
+        let root = Root::from(hasher.finalize());
         let refused = |error| Status::from(WireError::new(ErrorCode::Denied, error));
         let granted = grant.verify(&self.auditor, &self.id(), now(), 0).map_err(refused)?;
-        if granted.content != *Root::of(&bytes).as_bytes() || granted.len != bytes.len() as u64 {
+        if granted.content != *root.as_bytes() || granted.len != len {
             return Err(WireError::new(ErrorCode::Corrupt, "other bytes than granted").into());
         }
-        let mut inner = self.inner();
-        inner.puts += 1;
-        inner.shards.insert(ShardId(Root::of(&bytes)), bytes.into());
-        drop(inner);
+        staged.persist(self.path(&ShardId(root))).map_err(|error| error.error)?;
+        self.inner().shards.insert(ShardId(root), len);
         let receipt = self.receipt(&grant);
         Ok(Response::new(pb::PutShardResponse { receipt: Some((&receipt).into()) }))
     }
@@ -233,11 +272,10 @@ impl NodeService for Node {
             }
             _ => {}
         }
-        let bytes = self.inner().shards.get(&get.shard).cloned();
-        let bytes = bytes.filter(|_| self.fault() != Some(Fault::Wiped));
-        let bytes = bytes.ok_or_else(|| Status::from(WireError::new(ErrorCode::NotFound, "no such shard")))?;
-        let parts = self.parts(&get, &bytes);
-        Ok(Response::new(stream::iter(parts).map(|part| Ok(part.into())).boxed()))
+        let len = self.inner().shards.get(&get.shard).copied();
+        let len = len.filter(|_| self.fault() != Some(Fault::Wiped));
+        let len = len.ok_or_else(|| Status::from(WireError::new(ErrorCode::NotFound, "no such shard")))?;
+        Ok(Response::new(self.parts(&get, len)))
     }
 
     async fn delete_shard(

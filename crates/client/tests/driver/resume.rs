@@ -97,6 +97,28 @@ async fn a_file_that_changed_where_it_was_read_begins_anew_and_one_that_grew_goe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_cut_off_where_a_segment_ended_begins_anew() {
+    let cluster = Cluster::start(7).await;
+    cluster.nodes.iter().for_each(|node| node.fail(Fault::Slow(Duration::from_millis(40))));
+    let bytes = noise(1, 15 * MIB);
+    let paths = [cluster.file("file", &bytes)];
+    assert!(!put_and_die(&cluster, &paths, durable(2)).await);
+    for mib in 1..15 {
+        // Every length at which the last frame might be missing.
+        fs::write(&paths[0], &bytes[..mib * MIB]).unwrap();
+        let put = cluster.try_put(sources(&paths)).await.unwrap();
+        assert!(cluster.get(put.objects[0].id, None).await.1 == bytes[..mib * MIB], "{mib} MiB");
+        if put.resumed_bytes == 0 {
+            // The interrupted put is given up: interrupt another.
+            fs::write(&paths[0], &bytes).unwrap();
+            assert!(!put_and_die(&cluster, &paths, durable(2)).await);
+        } else {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_that_nobody_heard_is_found_again_and_nothing_stored_twice() {
     for expired in [false, true] {
         let cluster = Cluster::start(6).await;

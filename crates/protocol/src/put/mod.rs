@@ -16,6 +16,7 @@
 
 mod message;
 mod segment;
+mod strikes;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,10 @@
 
 use holdfast_types::{Millis, Mono, NodeId, PublicKey, SegmentId, ShardId, ShardIndex};
 
-use super::{Avoided, Call, CallFailure, Effect, Patience, PutError, Slot, Terms, Wishes};
+use super::{
+    Avoided, Call, CallFailure, Effect, Patience, PutError, Slot, Terms, Wishes,
+    strikes::{Next, Strikes, words},
+};
 use crate::{
     effect::Token,
     message::{Receipt, SendFailure},
@@ -36,9 +39,7 @@ struct Shard {
     id: ShardId,
     place: Option<(NodeId, PublicKey)>,
     state: State,
-    /// Tries and refusals at this place.
-    tries: u32,
-    refusals: u32,
+    strikes: Strikes,
 }
 
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl SegmentPut {
         avoid: Vec<NodeId>,
         wishes: &mut Wishes,
     ) -> Self {
-        let homeless = |id| Shard { id, place: None, state: State::Homeless, tries: 0, refusals: 0 };
+        let homeless = |id| Shard { id, place: None, state: State::Homeless, strikes: Strikes::default() };
         let token = wishes.token();
         wishes.effects.push(Effect::Stage { token, segment: id, avoid });
         Self {
@@ -154,7 +155,7 @@ impl SegmentPut {
         self.phase = Phase::Storing;
         for (shard, slot) in self.shards.iter_mut().zip(slots) {
             if shard.place.map(|(node, _)| node) != Some(slot.node) {
-                (shard.tries, shard.refusals) = (0, 0);
+                shard.strikes = Strikes::default();
             }
             shard.place = Some((slot.node, slot.key));
             shard.state = if slot.held { State::Noted } else { State::Resting { until: now } };
@@ -262,7 +263,7 @@ impl SegmentPut {
             Err(failure) => failure,
         };
         self.last = format!("node {node}: {}", words(&failure));
-        match next(&failure, shard, patience) {
+        match shard.strikes.after(&failure, patience) {
             Next::Rest(span) => shard.state = State::Resting { until: now + span },
             Next::Restage => shard.state = State::Homeless,
             Next::Avoid => {
@@ -389,44 +390,4 @@ impl SegmentPut {
 fn avoid(now: Mono, node: NodeId, why: String, patience: &Patience, avoided: &mut Avoided, wishes: &mut Wishes) {
     avoided.0.insert(node, now + patience.avoid);
     wishes.effects.push(Effect::Avoid { node, why });
-}
-
-/// What follows a failure.
-enum Next {
-    /// The same place again, after a while.
-    Rest(Millis),
-    /// Fresh grants, wherever they lead.
-    Restage,
-    /// Another node.
-    Avoid,
-}
-
-fn next(failure: &SendFailure, shard: &mut Shard, patience: &Patience) -> Next {
-    match failure {
-        SendFailure::Unreachable => {
-            shard.tries += 1;
-            if shard.tries < patience.tries { Next::Rest(patience.rest) } else { Next::Avoid }
-        }
-        SendFailure::Refused { retry_after } => {
-            shard.refusals += 1;
-            let span = Millis(retry_after.0.clamp(patience.rest.0, patience.store.0));
-            if shard.refusals <= patience.refusals { Next::Rest(span) } else { Next::Avoid }
-        }
-        // Most often a grant that expired while the client slept: our own fault, not the node's.
-        SendFailure::Denied(_) => {
-            shard.tries += 1;
-            if shard.tries <= patience.tries { Next::Restage } else { Next::Avoid }
-        }
-        SendFailure::Timeout | SendFailure::Malformed(_) => Next::Avoid,
-    }
-}
-
-fn words(failure: &SendFailure) -> String {
-    match failure {
-        SendFailure::Unreachable => "it cannot be reached".into(),
-        SendFailure::Timeout => "it did not answer in time".into(),
-        SendFailure::Malformed(why) => why.clone(),
-        SendFailure::Refused { .. } => "it is busy or full".into(),
-        SendFailure::Denied(why) => format!("it denies the put ({why})"),
-    }
 }

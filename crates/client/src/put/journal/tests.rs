@@ -1,3 +1,5 @@
+//! A journal that is opened again, torn or whole.
+
 use std::os::unix::fs::PermissionsExt;
 
 use holdfast_types::Wall;
