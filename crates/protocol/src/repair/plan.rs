@@ -1,6 +1,9 @@
 //! Turns a segment's health into a plan. Reads nothing, writes nothing.
 //! Input: the segment, the nodes, what failed before. Output: sources, targets, or why not.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{Fence, NodeId, Seed, ShardId, ShardIndex, ZoneName};

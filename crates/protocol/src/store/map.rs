@@ -2,6 +2,8 @@
 //! and the plain twin that the other stores are read against. Applied is durable.
 
 mod audits;
+#[cfg(test)]
+mod invariants;
 mod nodes;
 mod objects;
 mod owed;

@@ -106,7 +106,7 @@ pub enum StoreOp {
     },
     /// Makes an upload's segments and objects the catalog's, all or nothing. `Conflict` by
     /// [`crate::store::rules::commit_fault`] (too few receipts, an extent outside the upload's segments). Idempotent: a second
-    /// one answers the same segments. An object that its owner has already is left as it is; segments that no new object
+    /// one answers those of its segments that are still there. An object that its owner has already is left as it is; segments that no new object
     /// refers to do not enter the catalog and their shards are queued for deletion. Of the others, assignments with a
     /// receipt become placements (good, pending, version 1, no fence); those without are absent, and their
     /// reservation is freed. The new segments need a description ([`StoreOp::Undescribed`]).
@@ -243,7 +243,7 @@ pub enum StoreOp {
         sequence: Sequence,
     },
     /// Puts a shard in its new place: only if the placement's version is `expected` (0: there was none), `fence` is not
-    /// below the one stored and is the segment's live lease at `at`, name and length are the segment's, no other shard of the segment
+    /// below the one stored and is the segment's live lease at `at`, name and length are the segment's, the node is registered, no other shard of the segment
     /// is on that node, and nothing else there has that sequence or name; `Conflict` otherwise. The old place's copy, if another node's, is queued for deletion, a deletion
     /// queued for the new place is withdrawn, `used` follows, and the segment needs a new description.
     Place {

@@ -274,6 +274,8 @@ async fn drop_upload(db: &mut SqliteConnection, id: UploadId, due: Wall) -> Resu
     for staged in staged_of(db, id).await? {
         drop_staged(db, &staged, due).await?;
     }
+    // Its id may be drawn again: what it committed must not look like the next one's.
+    sqlx::query("UPDATE segment SET upload = x'' WHERE upload = ?").bind(&id.0[..]).execute(&mut *db).await?;
     sqlx::query("DELETE FROM upload WHERE id = ?").bind(&id.0[..]).execute(db).await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ mod nodes;
 mod objects;
 mod owed;
 mod placements;
+pub(in crate::store) mod twin;
 mod uploads;
 
 use crate::store::Store;
@@ -46,6 +47,8 @@ promises! {
     owed: deletions_come_when_due_and_go_when_done, what_is_claimed_is_never_queued,
         a_claim_withdraws_a_queued_deletion, only_what_nobody_knows_is_unknown, owed_records_go_when_kept,
         a_kept_record_that_changed_since_is_still_owed, a_change_of_a_segment_asks_for_a_description;
+    twin: a_walk_of_operations_is_answered_as_the_map_does, another_walk_is_answered_as_the_map_does,
+        a_third_walk_is_answered_as_the_map_does;
 }
 
 /// Puts every promise to a fresh store of `make`.

@@ -54,6 +54,9 @@ impl MapStore {
             }
             let Some(gone) = self.segments.remove(&extent.segment) else { continue };
             self.leases.remove(&extent.segment);
+            for upload in self.uploads.values_mut() {
+                upload.segments.retain(|id| *id != extent.segment);
+            }
             for placement in gone.placements.into_values() {
                 let place = (placement.node, placement.sequence, placement.segment, placement.index);
                 self.on_node.remove(&place);

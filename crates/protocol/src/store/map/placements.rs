@@ -103,6 +103,9 @@ impl MapStore {
         if new.fence < stored || live.is_none_or(|lease| lease.fence != new.fence) {
             return conflict(format!("fence {} is not the segment's live lease; somebody else repairs it", new.fence));
         }
+        if !self.nodes.contains_key(&new.node) {
+            return conflict(format!("node {} is not registered", new.node));
+        }
         if segment.placements.values().any(|p| p.index != new.index && p.node == new.node) {
             return conflict(format!("node {} holds another shard of this segment", new.node));
         }
