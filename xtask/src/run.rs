@@ -41,7 +41,7 @@ pub(crate) fn sim(rest: &[String]) -> Result<(), String> {
 
 /// Writes the descriptor snapshot that guards `proto/` against breaking changes.
 pub(crate) fn proto_snapshot() -> Result<(), String> {
-    cargo(&["test", "--package", "holdfast-wire", "snapshot"], &[("HOLDFAST_ACCEPT_PROTO", "1")])
+    cargo(&["test", "--package", "holdfast-wire", "snapshot"], &[("HOLDFAST_UPDATE_SNAPSHOT", "1")])
 }
 
 fn target_directory() -> Result<std::path::PathBuf, String> {

@@ -253,6 +253,12 @@ mod tests {
     }
 
     #[test]
+    fn the_deployed_configuration_is_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/auditor.toml");
+        Config::load(&path).unwrap();
+    }
+
+    #[test]
     fn each_bad_value_is_refused_by_its_name() {
         for (from, to, named) in [
             ("data = 8", "data = 0", "policy.default"),

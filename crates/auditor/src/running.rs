@@ -110,15 +110,20 @@ impl Running {
         let mut addresses = Vec::new();
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| RunError::Ended(error.to_string()))?;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let broken = |error: tonic_reflection::server::Error| RunError::Ended(error.to_string());
         for address in &config.listen {
             let listener = Listener::bind(*address, &material, ListenerLimits::default()).await?;
             addresses.push(listener.address());
-            let routes = api::routes(&shared).add_service(health_service.clone()).add_service(reflection.clone());
+            // Both versions: stock Python clients still ask for v1alpha.
+            let routes = api::routes(&shared)
+                .add_service(health_service.clone())
+                .add_service(reflection().build_v1().map_err(broken)?)
+                .add_service(reflection().build_v1alpha().map_err(broken)?);
             let serving = builder()
                 .layer(AdmissionLayer::default())
                 .add_routes(routes)

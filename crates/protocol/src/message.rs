@@ -293,7 +293,7 @@ pub enum NodeRequest {
 pub enum NodeReply {
     /// To a challenge, validated in form, not yet verified.
     Answer(Box<Answer>),
-    /// To a list, in order of sequence; signed over the whole page.
+    /// To a list, in order of sequence. Not signed: what it leaves out is asked for in a challenge, whose answer is.
     Entries {
         /// The shards.
         entries: Vec<SetEntry>,

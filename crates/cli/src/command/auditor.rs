@@ -7,7 +7,7 @@ use crate::{daemon::DaemonArgs, failure::Failure};
 
 /// Run the auditor: it keeps the catalog, challenges the nodes, judges, and repairs.
 #[derive(Debug, Args)]
-#[command(after_help = "The configuration is described in deploy/auditor.toml.\n\
+#[command(after_help = "The configuration is described in deploy/config/auditor.toml.\n\
     SIGTERM or Ctrl-C drains for at most 5 s; a second signal ends at once. Nothing acknowledged is lost either way.")]
 pub(crate) struct Auditor {
     #[command(flatten)]

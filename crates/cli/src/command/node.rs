@@ -15,7 +15,7 @@ use crate::{connect::ClientArgs, daemon::DaemonArgs, failure::Failure, output, s
 #[command(
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    after_help = "The daemon's configuration is described in deploy/node.toml.\n\
+    after_help = "The daemon's configuration is described in deploy/config/node.toml.\n\
         SIGTERM or Ctrl-C drains for at most 5 s; a second signal ends at once. What was acknowledged is durable."
 )]
 pub(crate) struct Node {

@@ -113,7 +113,7 @@ pub(super) async fn owe(
             .await?;
     }
     for (segment, revision) in described {
-        sqlx::query("UPDATE segment SET described = MAX(described, ?) WHERE id = ?")
+        sqlx::query("UPDATE segment SET described = MAX(described, ?) WHERE id = ? AND committed = 1")
             .bind(int(*revision)?)
             .bind(&segment.0[..])
             .execute(&mut *db)
