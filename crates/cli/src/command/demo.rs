@@ -6,9 +6,7 @@ use clap::Args;
 
 use crate::{demo, failure::Failure, quantity};
 
-/// Show the whole loop: a cluster of 16 nodes in 4 zones on this machine, a file stored 8+4, then three disasters at once
-/// behind its back: 16 bytes flipped on a disk, a volume wiped under a running node, a node killed. It shows who is
-/// caught, by what, where, and what is repaired, audits everything again, reads the file back, and compares.
+/// What the demo takes.
 #[derive(Debug, Args)]
 #[command(after_help = "Exits 0 only if every step was true. Without FILE, the holdfast binary itself is stored.")]
 pub(crate) struct Demo {

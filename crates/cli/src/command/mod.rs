@@ -24,34 +24,56 @@ use crate::{daemon, failure::Failure};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show the whole loop: store, damage, catch, heal, read back
+    ///
+    /// Starts a cluster of 16 nodes in 4 zones on this machine, with a certificate authority of its own, stores a file
+    /// 8+4, and does three things at once behind its back to nodes that hold shards of one segment: flips 16 bytes on a
+    /// disk, truncates the volume of a node that stays up, kills a third. Shows who is caught, by which lane, where,
+    /// and what is repaired; audits everything again, reads the file back, and compares.
     Demo(demo::Demo),
     /// Keep a cluster running on this machine
+    ///
+    /// An auditor and storage nodes as child processes, mutual TLS between them, certificates made on the fly. Prints
+    /// where everything is and what to type next. A process that dies is started again.
     Up(up::Up),
-    /// Run a storage node, or look at the cluster's nodes
+    /// Run a storage node (--config), or look at the cluster's nodes (ls, show)
+    ///
+    /// A node keeps shards in append-only volumes, answers challenges with proofs, and obeys grants of its auditor only.
     Node(node::Node),
     /// Run the auditor
+    ///
+    /// It keeps the catalog, challenges the nodes for as long as it runs, judges their answers, and repairs what they lost.
     Auditor(auditor::Auditor),
     /// Store files
+    ///
+    /// They are sealed with your key, coded, spread over the nodes, and durable when this says so.
     Put(put::Put),
     /// Read an object back
+    ///
+    /// Every byte is verified before it is written. What is damaged or slow is read around, and reported.
     Get(get::Get),
     /// List your objects
     Ls(ls::Ls),
     /// Show an object: where its shards are and how they stand
     Stat(stat::Stat),
     /// Delete objects
+    ///
+    /// They are gone from the catalog at once, and from the nodes soon after, also from those that are away now.
     Rm(rm::Rm),
     /// Audit nodes now, list and watch verdicts
     Audit(audit::Audit),
     /// Repairs, done and under way
     Repair(repair::Repair),
     /// Is everything all right?
+    ///
+    /// Exits 1 when a segment cannot be read any more.
     Status(status::Status),
     /// Make a cluster's certificate authority, and certificates
     Pki(pki::Pki),
     /// Make and show keys of owners and nodes
     Key(key::Key),
     /// Print completions for a shell
+    ///
+    /// For instance: holdfast completions bash > ~/.local/share/bash-completion/completions/holdfast
     Completions(completions::Completions),
 }
 

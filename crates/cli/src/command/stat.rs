@@ -30,7 +30,10 @@ impl Stat {
             ("name", summary.name.clone()),
             ("size", format!("{} ({} bytes)", show::bytes(stat.plain_len), stat.plain_len)),
             ("type", stat.media_type.clone().unwrap_or_default()),
-            ("sealed", format!("{} bytes in {} segments", summary.sealed_len, stat.segments.len())),
+            (
+                "sealed",
+                format!("{} bytes in {}", summary.sealed_len, show::count(stat.segments.len() as u64, "segment")),
+            ),
             ("policy", stat.policy.clone()),
             ("stored", show::time(stat.created)),
         ];

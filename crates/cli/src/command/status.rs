@@ -42,7 +42,9 @@ fn rows(status: &ClusterStatus) -> Vec<Vec<String>> {
         status.policies.iter().map(|policy| format!("{} {}", policy.name, policy.code)).collect();
     let health = match (catalog.segments, catalog.at_risk, catalog.unrecoverable) {
         (0, ..) => "nothing stored yet".into(),
-        (_, 0, 0) => format!("all {} segments whole, {} shards to spare", catalog.segments, catalog.worst_spare),
+        (_, 0, 0) => {
+            format!("{}, all whole, {} shards to spare", show::count(catalog.segments, "segment"), catalog.worst_spare)
+        }
         (all, risk, lost) => format!(
             "{risk} of {all} segments miss shards ({lost} cannot be read), worst: {} good, {} to spare",
             catalog.worst_held, catalog.worst_spare

@@ -102,7 +102,7 @@ pub(crate) fn put(config: &Path, contents: &[Content]) -> Result<Put, Failure> {
     drop(feeder.map(thread::JoinHandle::join));
     read.transpose()?;
     if !status.success() {
-        return Err(Failure::Failed(format!("the put failed ({status}): {}", last_line(&text))));
+        return Err(Failure::Failed(format!("the put failed ({status}): {}", error_in(&text))));
     }
     let answer: PutAnswer = answer("put", &text)?;
     Ok(Put {
@@ -136,7 +136,7 @@ pub(crate) fn get(config: &Path, object: &ObjectId, content: &Content) -> Result
     };
     let (bytes, hash, difference) = compared?;
     if !status.success() {
-        return Err(Failure::Failed(format!("the get failed ({status}): {}", last_line(&text))));
+        return Err(Failure::Failed(format!("the get failed ({status}): {}", error_in(&text))));
     }
     let answer: GetAnswer = answer("get", &text)?;
     let GetAnswer { reconstructed, peak_rss_mb } = answer;
@@ -179,6 +179,14 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// What a command says of its failure, in JSON or in words.
+fn error_in(text: &str) -> String {
+    let line = last_line(text);
+    let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let error = object.as_ref().and_then(|object| object.get("error")?.as_str());
+    error.unwrap_or(line).to_owned()
+}
+
 fn last_line(text: &str) -> &str {
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing")
 }
@@ -186,4 +194,23 @@ fn last_line(text: &str) -> &str {
 fn answer<T: for<'de> Deserialize<'de>>(verb: &str, text: &str) -> Result<T, Failure> {
     serde_json::from_str(last_line(text))
         .map_err(|error| Failure::Failed(format!("the {verb} answered what is no answer: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_in_the_commands_own_words() {
+        assert_eq!(error_in("progress\n{\"ok\":false,\"error\":\"no room\"}\n\n"), "no room");
+        assert_eq!(error_in("holdfast: no room\n"), "holdfast: no room");
+        assert_eq!(error_in(""), "it said nothing");
+    }
+
+    #[test]
+    fn an_answer_with_more_in_it_is_still_one() {
+        let text = r#"{"ok":true,"reconstructed":2,"peak_rss_mb":1.5,"later":"more"}"#;
+        assert_eq!(answer::<GetAnswer>("get", text).unwrap().reconstructed, 2);
+        assert!(answer::<GetAnswer>("get", "{}").is_err());
+    }
 }

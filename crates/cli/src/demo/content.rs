@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{failure::Failure, show};
@@ -32,8 +32,19 @@ impl Content {
         match (files, size) {
             ([], Some(len)) => Ok(vec![Self::Made { len, seed }]),
             ([], None) => Ok(vec![Self::File(std::env::current_exe()?)]),
-            (files, _) => Ok(files.iter().cloned().map(Self::File).collect()),
+            (files, _) => files.iter().map(|path| Self::file(path)).collect(),
         }
+    }
+
+    /// A file that can be read twice, once to store it and once to compare.
+    fn file(path: &Path) -> Result<Self, Failure> {
+        let refused = |why: &str| Failure::Usage(format!("{}: {why}; give a file that can be read", path.display()));
+        let metadata =
+            File::open(path).and_then(|file| file.metadata()).map_err(|error| refused(&error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(refused("not a regular file"));
+        }
+        Ok(Self::File(path.to_owned()))
     }
 
     /// What people call it.
@@ -89,6 +100,14 @@ mod tests {
         assert_eq!(read(100_000, 7), read(100_000, 7));
         assert_ne!(read(64, 7), read(64, 8));
         assert!(read(0, 7).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_twice_is_refused_before_anything_starts() {
+        for path in ["/", "/nowhere/at/all", "-"] {
+            assert!(matches!(Content::wanted(&[path.into()], None, 1), Err(Failure::Usage(_))), "{path}");
+        }
+        assert_eq!(Content::wanted(&[], Some(9), 4).unwrap(), [Content::Made { len: 9, seed: 4 }]);
     }
 
     #[test]

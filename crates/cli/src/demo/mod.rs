@@ -308,9 +308,9 @@ async fn hurt(
     story.say(
         "FAULT",
         &format!(
-            "wipe {}: {} volume files truncated; it stays up and keeps answering",
+            "wipe {}: {} truncated; it stays up and keeps answering",
             stage.name(victims.wipe),
-            files.len()
+            show::count(files.len() as u64, "volume file")
         ),
     );
     story.say("FAULT", &format!("kill {}: SIGKILL", stage.name(victims.kill)));
@@ -362,8 +362,8 @@ async fn read_back(
         seconds += got.seconds;
         bytes += got.bytes;
         report.peak_rss_mb = report.peak_rss_mb.max(got.peak_rss_mb);
-        let decoded = got.reconstructed;
-        story.say("get", &format!("{} back, {decoded} segments decoded, blake3 {}", show::bytes(got.bytes), got.hash));
+        let decoded = show::count(got.reconstructed, "segment");
+        story.say("get", &format!("{} back, {decoded} decoded, blake3 {}", show::bytes(got.bytes), got.hash));
         if let Some(at) = got.difference {
             return Err(Failure::Failed(format!("{}: what came back differs from byte {at} on", content.name())));
         }
@@ -389,7 +389,11 @@ async fn listed(story: &Story, client: &Client, objects: &[ObjectId], bytes: u64
             stat.worst_spare().map_or_else(|| "nothing to lose".into(), |spare| format!("{spare} shards to spare"));
         story.say(
             "stat",
-            &format!("{object}: {}, {} segments, {spare}", show::bytes(entry.plain_len), stat.segments.len()),
+            &format!(
+                "{object}: {}, {}, {spare}",
+                show::bytes(entry.plain_len),
+                show::count(stat.segments.len() as u64, "segment")
+            ),
         );
         sum += stat.plain_len;
     }

@@ -44,8 +44,10 @@ pub(crate) fn print(story: &Story, report: &Report, times: &Times) {
         (
             "now",
             format!(
-                "{} segments, the worst with {} shards, {} to spare",
-                report.after.segments, worst.shards_held, worst.spare
+                "{}, the worst with {} shards, {} to spare",
+                show::count(report.after.segments, "segment"),
+                worst.shards_held,
+                worst.spare
             ),
         ),
         ("identical", if report.identical { "yes, byte for byte".into() } else { "NO".to_owned() }),
