@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_types::{Fence, Millis, Mono, NodeId, Now, SecretKey, Seed, Wall};
+use holdfast_types::{Fence, Millis, Mono, NodeId, Now, SecretKey, Seed, ShardId, Wall};
 
 use crate::{
     audit::Audits,
@@ -106,6 +106,13 @@ impl Auditor {
     /// What the core knows of the nodes; `used` is up to five seconds old.
     pub fn nodes(&self) -> &BTreeMap<NodeId, NodeRow> {
         &self.nodes
+    }
+
+    /// Deletions that nodes may be carrying out at this moment, by grants that still hold. Attack: an upload that comes
+    /// back after it expired is staged where it was; a deletion on its way would hit what its client puts there now. So
+    /// no shard is staged where it is being deleted.
+    pub fn deleting(&self) -> BTreeSet<(NodeId, ShardId)> {
+        self.chores.deleting()
     }
 
     /// Whether the start is over and the machines run.

@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    fn stage(&mut self, id: UploadId, owner: OwnerId, spec: SegmentSpec, avoid: BTreeSet<NodeId>) -> ApiReply {
+    fn stage(&mut self, id: UploadId, owner: OwnerId, spec: SegmentSpec, mut avoid: BTreeSet<NodeId>) -> ApiReply {
         let (row, known) = match self.upload_of(id, owner) {
             Ok(found) => found,
             Err(failed) => return failed,
@@ -164,6 +164,9 @@ impl World {
             Err(failed) => return failed,
         };
         let known = known.into_iter().find(|staged| staged.segment.id == spec.id);
+        // A deletion on its way would hit what is put there now.
+        let deleting = self.auditor.core.as_ref().map(|core| core.deleting()).unwrap_or_default();
+        avoid.extend(deleting.into_iter().filter(|(_, shard)| spec.shards.contains(shard)).map(|(node, _)| node));
         let staged = match upload::stage(&row, known.as_ref(), spec, &rows, &avoid) {
             Ok(staged) => staged,
             Err(error) => return no(error),

@@ -225,6 +225,7 @@ impl World {
 
     fn replace_disk(&mut self, node: usize) {
         let fresh = Identity { volume: self.chance.bytes(), incarnation: self.chance.bytes() };
+        self.marks[node].wiped = true;
         let node = &mut self.nodes[node];
         node.kill();
         node.disk = FakeDisk::new();

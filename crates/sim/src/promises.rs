@@ -197,12 +197,12 @@ impl World {
             .exceptions
             .iter()
             .find(|exception| convicts(&exception.outcome) && !self.ledger.harmed.contains(&(at, exception.shard)));
-        let harmed = self.ledger.harmed.iter().any(|(node, _)| *node == at);
+        let (harmed, wiped) = (self.ledger.harmed.iter().any(|(node, _)| *node == at), mark.wiped);
         if let Some(exception) = wrong {
             let what = format!("node {at}, shard {}: {:?} by {:?}", exception.shard, exception.outcome, verdict.lane);
             return self.break_promise(HONEST, what);
         }
-        if convicts(&verdict.outcome) && !harmed {
+        if convicts(&verdict.outcome) && !harmed && !wiped {
             return self.break_promise(HONEST, format!("node {at}: {:?} by {:?}", verdict.outcome, verdict.lane));
         }
         let given_up = verdict.exceptions.iter().any(|exception| !convicts(&exception.outcome));

@@ -96,6 +96,8 @@ pub(crate) struct Mark {
     pub(crate) harmed: BTreeSet<ShardId>,
     /// Nobody can say what it holds: its journal was hit, its disk replaced.
     pub(crate) wild: bool,
+    /// Its disk was replaced at some time: that all is missing then is the truth.
+    pub(crate) wiped: bool,
     /// It lied at some time.
     pub(crate) lied: bool,
     /// It was away at some time: silence is no wonder.
