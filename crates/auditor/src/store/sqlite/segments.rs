@@ -196,6 +196,10 @@ async fn place_fault(
     if new.fence < stored || live != Some(new.fence) {
         return Ok(Some(format!("fence {} is not the segment's live lease; somebody else repairs it", new.fence)));
     }
+    let known = sqlx::query("SELECT 1 FROM node WHERE id = ?").bind(&new.node.0[..]).fetch_optional(&mut *db).await?;
+    if known.is_none() {
+        return Ok(Some(format!("node {} is not registered", new.node)));
+    }
     if view.placements.iter().any(|placement| placement.index != new.index && placement.node == new.node) {
         return Ok(Some(format!("node {} holds another shard of this segment", new.node)));
     }

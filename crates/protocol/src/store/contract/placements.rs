@@ -223,6 +223,7 @@ pub(super) fn a_node_holds_one_shard_of_a_segment(store: &mut dyn Store) {
     let held = lease(store, 1, START);
     let seen = placement(store, 1, 3);
     conflict(store, replaced(&seen, 1, 99, held.fence));
+    conflict(store, replaced(&seen, 99, 99, held.fence));
     // Nor does it have one number for two shards.
     store.apply(StoreOp::BeginUpload(upload(2, 1)));
     stage(store, staged(2, 2, 1, 0, [5, 6, 7, 8]), 4);
