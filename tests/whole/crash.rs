@@ -10,8 +10,8 @@ fn whole(cluster: &Cluster) {
         if !said.ok {
             return None;
         }
-        let catalog = &said.json()["catalog"];
-        (catalog["at_risk"] == 0 && catalog["pending_commitments"] == 0).then_some(())
+        let status = said.json();
+        (status["at_risk"] == 0 && status["pending_commitments"] == 0).then_some(())
     });
 }
 

@@ -65,8 +65,8 @@ pub enum StoreOp {
         above: u64,
     },
     /// Inserts (version 0 in the argument) or replaces a node if its version is the argument's, and answers the
-    /// row as stored, its version one higher; `Conflict` otherwise. `used` is never taken from the argument:
-    /// reservations own it, and it starts at 0.
+    /// row as stored, its version one higher; `Conflict` otherwise. `used` and `judged` are never taken from
+    /// the argument: reservations and verdicts own them, and they start at 0 and `None`.
     PutNode(Box<NodeRow>),
     /// All nodes, by id.
     Nodes,
@@ -258,7 +258,7 @@ pub enum StoreOp {
     /// Records an audit before its challenge goes out. Idempotent; `Conflict` if the id is taken by another row.
     OpenAudit(Box<AuditRow>),
     /// Ends an audit: the verdict (its id is ignored), its exceptions, and the standings they change, in one
-    /// transaction. Answers the verdict's id. An audit that is not open answers `Conflict`.
+    /// transaction, with the node's `judged`. Answers the verdict's id. An audit that is not open answers `Conflict`.
     CloseAudit {
         /// The verdict.
         verdict: Box<Verdict>,

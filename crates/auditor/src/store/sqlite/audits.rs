@@ -114,6 +114,11 @@ async fn add_verdict(db: &mut SqliteConnection, verdict: &Verdict) -> Result<Ver
         .execute(&mut *db)
         .await?;
     }
+    sqlx::query("UPDATE node SET judged = MAX(COALESCE(judged, 0), ?) WHERE id = ?")
+        .bind(int(verdict.at.0)?)
+        .bind(&verdict.node.0[..])
+        .execute(db)
+        .await?;
     Ok(VerdictId(id))
 }
 

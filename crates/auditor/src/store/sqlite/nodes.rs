@@ -28,11 +28,11 @@ pub(super) async fn put(db: &mut SqliteConnection, node: &NodeRow) -> Result<Sto
     let containment = node.containment.as_ref().map(pack_containment);
     sqlx::query(
         "INSERT INTO node (id, key, addresses, zone, operator, life, containment, volume, incarnation, capacity,
-                           joined, seen, judged, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 + 1)
+                           joined, seen, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 + 1)
          ON CONFLICT (id) DO UPDATE SET key = ?2, addresses = ?3, zone = ?4, operator = ?5, life = ?6,
              containment = ?7, volume = ?8, incarnation = ?9, capacity = ?10, joined = ?11, seen = ?12,
-             judged = ?13, version = ?14 + 1",
+             version = ?13 + 1",
     )
     .bind(&node.id.0[..])
     .bind(&node.key.0[..])
@@ -46,7 +46,6 @@ pub(super) async fn put(db: &mut SqliteConnection, node: &NodeRow) -> Result<Sto
     .bind(int(node.capacity)?)
     .bind(int(node.joined.0)?)
     .bind(int(node.seen.0)?)
-    .bind(node.judged.map(|at| int(at.0)).transpose()?)
     .bind(int(node.version)?)
     .execute(&mut *db)
     .await?;

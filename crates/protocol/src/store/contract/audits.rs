@@ -43,6 +43,9 @@ pub(super) fn an_audit_closes_once(store: &mut dyn Store) {
     let reply = store.apply(op());
     let StoreReply::Verdict(id) = reply else { panic!("expected a verdict, got {reply:?}") };
     let stored = Verdict { id, ..verdict(1, 1) };
+    let StoreReply::Nodes(rows) = store.apply(StoreOp::Nodes) else { panic!("expected nodes") };
+    let judged: Vec<_> = rows.iter().filter(|row| row.judged == Some(stored.at)).map(|row| row.id).collect();
+    assert_eq!(judged, [stored.node], "a verdict says when its node was judged, and nobody else's");
     let list = StoreOp::Verdicts { after: VerdictId(0), node: None, limit: 9 };
     assert_eq!(store.apply(list.clone()), StoreReply::Verdicts(vec![stored.clone()]));
     conflict(store, op());

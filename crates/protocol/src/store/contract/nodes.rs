@@ -32,7 +32,7 @@ pub(super) fn a_node_is_replaced_by_its_own_version_only(store: &mut dyn Store) 
         version: 1,
         ..node(1)
     };
-    let stored = NodeRow { version: 2, used: 0, ..changed.clone() };
+    let stored = NodeRow { version: 2, used: 0, judged: None, ..changed.clone() };
     let reply = store.apply(StoreOp::PutNode(Box::new(changed.clone())));
     assert_eq!(reply, StoreReply::Nodes(vec![stored.clone()]));
     conflict(store, StoreOp::PutNode(Box::new(changed)));

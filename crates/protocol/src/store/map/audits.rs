@@ -25,6 +25,9 @@ impl MapStore {
 
     fn judge(&mut self, verdict: Verdict) -> StoreReply {
         let id = self.verdict_id();
+        if let Some(node) = self.nodes.get_mut(&verdict.node) {
+            node.judged = node.judged.max(Some(verdict.at));
+        }
         self.verdicts.push(Verdict { id, ..verdict });
         StoreReply::Verdict(id)
     }

@@ -14,14 +14,15 @@ impl MapStore {
 
     pub(super) fn put_node(&mut self, row: NodeRow) -> StoreReply {
         let stored = self.nodes.get(&row.id);
-        let (version, used) = stored.map_or((0, 0), |stored| (stored.version, stored.used));
+        let (version, used, judged) =
+            stored.map_or((0, 0, None), |stored| (stored.version, stored.used, stored.judged));
         if version != row.version {
             return conflict(format!(
                 "node {}: expected version {version}, got {}; read it again",
                 row.id, row.version
             ));
         }
-        let row = NodeRow { version: version + 1, used, ..row };
+        let row = NodeRow { version: version + 1, used, judged, ..row };
         self.nodes.insert(row.id, row.clone());
         StoreReply::Nodes(vec![row])
     }
