@@ -133,8 +133,17 @@ impl World {
     }
 
     pub(crate) fn client_returns(&mut self, session: usize) {
-        if !self.quiet {
-            self.begin_session(session);
+        if self.quiet {
+            return;
+        }
+        let owner = self.owner(self.sessions[session].owner).owner_id();
+        match &self.sessions[session].work {
+            Work::Put(upload) if self.chance.per_mille(250) => {
+                let api = Api::Abort { upload: upload.id, owner };
+                self.sessions[session].work = Work::Over;
+                self.ask_auditor(session, api, None);
+            }
+            _ => self.begin_session(session),
         }
     }
 

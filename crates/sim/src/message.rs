@@ -35,13 +35,41 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Api {
     Register(usize),
-    Begin { id: UploadId, owner: OwnerId, policy: Policy },
-    Stage { upload: UploadId, owner: OwnerId, spec: SegmentSpec, avoid: Vec<NodeId> },
-    Note { upload: UploadId, owner: OwnerId, segment: SegmentId, receipts: Vec<(ShardIndex, Receipt)> },
-    Commit { upload: UploadId, owner: OwnerId, objects: Vec<ObjectSpec> },
-    Abort { upload: UploadId, owner: OwnerId },
-    Locate { owner: OwnerId, object: ObjectId },
-    Delete { owner: OwnerId, object: ObjectId },
+    Begin {
+        id: UploadId,
+        owner: OwnerId,
+        policy: Policy,
+    },
+    Stage {
+        upload: UploadId,
+        owner: OwnerId,
+        spec: SegmentSpec,
+        avoid: Vec<NodeId>,
+    },
+    Note {
+        upload: UploadId,
+        owner: OwnerId,
+        segment: SegmentId,
+        receipts: Vec<(ShardIndex, Receipt)>,
+    },
+    Commit {
+        upload: UploadId,
+        owner: OwnerId,
+        objects: Vec<ObjectSpec>,
+    },
+    /// Gives an upload up, by a client that comes back only to say so.
+    Abort {
+        upload: UploadId,
+        owner: OwnerId,
+    },
+    Locate {
+        owner: OwnerId,
+        object: ObjectId,
+    },
+    Delete {
+        owner: OwnerId,
+        object: ObjectId,
+    },
 }
 
 /// What a read needs to know of an object.

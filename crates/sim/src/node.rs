@@ -240,16 +240,11 @@ impl Node {
     }
 
     /// The fence that something was last written under.
-    pub(crate) fn guard(&self, key: Key) -> Option<Fence> {
+    fn guard(&self, key: Key) -> Option<Fence> {
         let reader = self.reader()?;
         let len = reader.stat(&key)?.len.min(Fence::LEN as u64);
         let read = reader.read(&key, 0..len).ok().filter(|read| read.damaged.is_empty())?;
         Some(Fence::from_bytes(read.bytes.as_slice().try_into().ok()?))
-    }
-
-    /// The fence of the repair that put this shard, if one did.
-    pub(crate) fn shard_fence(&self, shard: &ShardId) -> Option<Fence> {
-        self.guard(Key { kind: FENCE_KIND, id: *shard.as_bytes() })
     }
 
     fn admit(&self, fence: Fence, guard: Key) -> Result<(), SendFailure> {

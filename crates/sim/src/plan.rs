@@ -108,12 +108,13 @@ impl Plan {
             true => (0, chance.below(30), 0),
             false => (chance.below(60), chance.below(60), chance.below(40)),
         };
-        let count = chance.within(1..8);
+        let count = chance.within(2..12);
         let mut faults: Vec<(u64, Fault)> =
             (0..count).map(|_| (chance.within(3_000..QUIET_AT - 4_000), fault(chance, nodes))).collect();
         faults.sort_by_key(|(at, _)| *at);
-        let mut wishes: Vec<(u64, Wish)> = vec![(1_000, Wish::Put { dies: None, returns: false })];
-        wishes.extend((0..chance.within(3..9)).map(|_| (chance.within(1_000..QUIET_AT - 6_000), wish(chance))));
+        let mut wishes: Vec<(u64, Wish)> =
+            vec![(1_000, Wish::Put { dies: None, returns: false }), (2_000, Wish::Put { dies: None, returns: false })];
+        wishes.extend((0..chance.within(4..13)).map(|_| (chance.within(1_000..QUIET_AT - 6_000), wish(chance))));
         wishes.sort_by_key(|(at, _)| *at);
         Self { nodes, zones: 4, code, loss, copies, slow, faults, wishes, skew: chance.below(4_000) }
     }
