@@ -65,9 +65,8 @@ impl Catalog {
                 self.leases.insert(lease.segment, Held { fence: renewed.fence, expires: renewed.expires });
             }
             (StoreOp::ReleaseLease(lease), _) => {
-                if self.leases.get(&lease.segment).is_some_and(|held| held.fence == lease.fence) {
-                    self.leases.remove(&lease.segment);
-                }
+                let fence = self.leases.get(&lease.segment).map(|held| held.fence);
+                self.leases.retain(|segment, _| *segment != lease.segment || fence != Some(lease.fence));
             }
             (StoreOp::RaiseEpoch { .. }, StoreReply::Epoch(epoch)) => {
                 self.highest = self.highest.max(Fence { epoch: *epoch, counter: 0 });

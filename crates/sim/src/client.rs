@@ -176,9 +176,7 @@ impl World {
             (Work::Get(_), Purpose::Call(_), Reply::Api(reply)) => self.located(session, reply),
             (Work::Get(_), Purpose::Fetch(token), Reply::Got(got)) => self.fetched(session, token, got),
             (Work::Delete(_), Purpose::Call(_), Reply::Api(ApiReply::Failed(CallFailure::Later { .. }))) => {
-                if !self.quiet {
-                    self.wake_in(session, AGAIN);
-                }
+                self.wake_in(session, AGAIN);
             }
             (Work::Delete(_), _, _) => self.sessions[session].work = Work::Over,
             _ => {}

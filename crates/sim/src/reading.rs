@@ -24,6 +24,9 @@ use crate::{
 
 const PROMISE: &str = "a read gives the object's bytes or none";
 
+/// A part to read, its segment, and the segment's placements with whether their nodes were silent of late.
+type Part<'a> = (StreamPart, &'a SegmentRow, &'a [(Placement, bool)]);
+
 /// A read under way.
 pub(crate) struct Reading {
     pub(crate) object: ObjectId,
@@ -60,7 +63,7 @@ impl Reading {
     }
 
     /// The segment of the part that is read next, with what its placements are believed to be.
-    fn segment(&self) -> Option<(StreamPart, &SegmentRow, &[(Placement, bool)])> {
+    fn segment(&self) -> Option<Part<'_>> {
         let part = *self.parts.first()?;
         let (row, placements) = self.located.as_ref()?.segments.iter().find(|(row, _)| row.id == part.segment)?;
         Some((part, row, placements))
