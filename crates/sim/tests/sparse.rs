@@ -51,9 +51,10 @@ fn a_tebibyte_is_sixty_four_pages_and_a_few_kilobytes() {
     assert!(two.2 <= RECORD_LEN_MAX, "a page has {} bytes", two.2);
     assert_eq!(PAGES, 64);
     const { assert!(PAGES <= FRAME_PAGES_MAX) };
-    // Beside its pages, a checkpoint holds an unfinished hash: a chunk and a root for each power of two.
-    let whole = one.0.max(two.0).max(two.1) + page * PAGES as usize;
-    assert!(whole < 32 << 10, "manifest or checkpoint of 1 TiB have {whole} bytes");
+    // Beside the names of its pages, a checkpoint holds what the hash has not taken in yet: as much for any object.
+    let (manifest, checkpoint) = (two.1 + page * PAGES as usize, one.0.max(two.0) + page * PAGES as usize);
+    assert!(manifest < 8 << 10, "the manifest of 1 TiB has {manifest} bytes");
+    assert!(checkpoint < RECORD_LEN_MAX, "the checkpoint of 1 TiB has {checkpoint} bytes");
 }
 
 const N: u16 = 6;
