@@ -370,6 +370,11 @@ impl World {
                 self.started(at);
                 self.queue_in(1, Event::Announce { node: at });
             }
+            // Opening may have to write a little: on a full disk the node waits for room, and nothing is lost.
+            Err(holdfast_volume::VolumeError::Full { .. }) => {
+                self.marks[at].down = true;
+                self.queue_in(1_000, Event::StartNode { node: at });
+            }
             Err(error) => {
                 let word = format!("node {at} does not start: {error}");
                 self.note(&word);
