@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,15 @@ use tempfile::TempDir;
 
 /// How long anything may take here before it counts as never: a debug build, two cores, other tests beside it.
 pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// One cluster at a time: two of them on two cores would make each other's nodes late.
+///
+/// Hold what it gives for the whole test.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that panicked had its turn all the same.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The binary under test.
 ///

@@ -2,7 +2,7 @@
 
 use std::{fs, thread::sleep, time::Duration};
 
-use holdfast_tests::{Cluster, home, noise, wait_for};
+use holdfast_tests::{Cluster, home, noise, turn, wait_for};
 
 fn whole(cluster: &Cluster) {
     wait_for("every segment to be whole", || {
@@ -17,6 +17,7 @@ fn whole(cluster: &Cluster) {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_everything_is_killed() {
+    let _turn = turn();
     let home = home();
     let dir = home.path().join("c");
     let shape = ["--nodes", "6", "--zones", "3", "--policy", "3+2"];
@@ -57,6 +58,7 @@ fn nothing_acknowledged_is_lost_when_everything_is_killed() {
 
 #[test]
 fn a_put_whose_client_auditor_or_node_is_killed_ends_well_when_asked_again() {
+    let _turn = turn();
     let home = home();
     let cluster = Cluster::up(&home.path().join("c"), &["--nodes", "6", "--zones", "3", "--policy", "3+2"]);
     let file = home.path().join("big").to_string_lossy().into_owned();

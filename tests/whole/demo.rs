@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use holdfast_tests::{binary, home};
+use holdfast_tests::{binary, home, turn};
 use serde_json::Value;
 
 /// Bytes of a shard behind one commitment.
@@ -18,6 +18,7 @@ fn verdict<'a>(report: &'a Value, node: &Value) -> &'a Value {
 
 #[test]
 fn the_demo_catches_every_fault_heals_it_and_reads_the_file_back() {
+    let _turn = turn();
     let home = home();
     let output = Command::new(binary())
         .args(["demo", "--json", "--size", "8MiB", "--seed", "7"])
@@ -61,6 +62,7 @@ fn the_demo_catches_every_fault_heals_it_and_reads_the_file_back() {
 
 #[test]
 fn a_demo_that_cannot_begin_says_so_in_json_too() {
+    let _turn = turn();
     let output =
         Command::new(binary()).args(["demo", "--json", "/nowhere/at/all"]).output().expect("the binary starts");
     let out = String::from_utf8_lossy(&output.stdout);

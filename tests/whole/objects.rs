@@ -6,10 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use holdfast_tests::{Cluster, binary, home, noise, wait_for};
+use holdfast_tests::{Cluster, binary, home, noise, turn, wait_for};
 
 #[test]
 fn objects_go_in_come_out_and_go_away() {
+    let _turn = turn();
     let home = home();
     let cluster = Cluster::up(&home.path().join("c"), &["--nodes", "6", "--zones", "3", "--policy", "3+2"]);
     let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
@@ -67,6 +68,7 @@ fn objects_go_in_come_out_and_go_away() {
 
 #[test]
 fn mistakes_are_told_with_what_to_do() {
+    let _turn = turn();
     let home = home();
     let nowhere = Command::new(binary()).args(["ls", "--config", "/nowhere/client.toml"]).output().unwrap();
     let err = String::from_utf8_lossy(&nowhere.stderr);
