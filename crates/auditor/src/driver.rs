@@ -68,6 +68,8 @@ impl Driver {
             self.forget(&event);
             let effects = self.core.step(self.shared.clock.now(), event);
             self.shared.gauge(self.core.audits_in_flight(), self.core.repairs_running());
+            // Before the deletions go out: who stages from now on knows of them.
+            *self.shared.deleting.write().unwrap_or_else(PoisonError::into_inner) = self.core.deleting();
             for effect in effects {
                 self.perform(effect);
             }

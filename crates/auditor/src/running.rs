@@ -1,6 +1,13 @@
 //! An auditor from start to stop: keys, catalog, core, sockets; and the drain at the end.
 
-use std::{collections::BTreeMap, fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use holdfast_client::link::Links;
 use holdfast_dispersal::RecoveryKey;
@@ -206,6 +213,7 @@ async fn assemble(
         audits_in_flight: 0.into(),
         repairs_running: 0.into(),
         alerts: BTreeMap::new().into(),
+        deleting: BTreeSet::new().into(),
     };
     Ok((Arc::new(shared), waiting))
 }

@@ -1,7 +1,7 @@
 //! What the driver and the API have in common.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU32, Ordering},
@@ -16,7 +16,7 @@ use holdfast_protocol::{
     store::{StoreOp, StoreReply},
 };
 use holdfast_transport::ClusterName;
-use holdfast_types::{Policy, SecretKey};
+use holdfast_types::{NodeId, Policy, SecretKey, ShardId};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{clock::Clock, lists::ListStore, store::SqliteStore};
@@ -42,6 +42,10 @@ pub(crate) struct Shared {
     pub(crate) audits_in_flight: AtomicU32,
     pub(crate) repairs_running: AtomicU32,
     pub(crate) alerts: RwLock<BTreeMap<String, String>>,
+    /// Deletions that nodes may be carrying out at this moment: see [`Auditor::deleting`].
+    ///
+    /// [`Auditor::deleting`]: holdfast_protocol::auditor::Auditor::deleting
+    pub(crate) deleting: RwLock<BTreeSet<(NodeId, ShardId)>>,
 }
 
 impl Shared {

@@ -40,7 +40,18 @@ impl Fault {
 
 impl World {
     pub(crate) fn fault(&mut self, fault: Fault) {
-        let done = match fault {
+        if self.strike(fault) {
+            self.report.faults += 1;
+            *self.report.kinds.entry(fault.name()).or_default() += 1;
+        } else {
+            self.note("not done: it would be beyond what is promised, or changes nothing");
+        }
+    }
+
+    /// Whether it was done.
+    fn strike(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Flip { .. } | Fault::Spoil { .. } | Fault::Cut { .. } => self.rot(fault),
             Fault::Crash { node, down } => self.crash(node, down),
             Fault::CrashMidWrite { node, after, down } => {
                 let disk = &self.nodes[node].disk;
@@ -50,25 +61,6 @@ impl World {
                 true
             }
             Fault::Kill { node, down } => self.kill(node, down),
-            Fault::Flip { node, bits } => self.damage(node, |world, disk, files| {
-                for _ in 0..bits {
-                    let Some((name, len)) = world.chance.pick(files).cloned() else { return };
-                    let (at, bit) = (world.chance.below(len), world.chance.below(8) as u8);
-                    drop(disk.flip(&name, at, bit));
-                }
-            }),
-            Fault::Spoil { node } => self.damage(node, |world, disk, files| {
-                let Some((name, len)) = world.chance.pick(files).cloned() else { return };
-                let at = world.chance.below(len);
-                drop(disk.spoil(&name, at));
-            }),
-            Fault::Cut { node } => self.damage(node, |world, disk, files| {
-                let Some((name, len)) = world.chance.pick(files).cloned() else { return };
-                let to = world.chance.below(len);
-                drop(disk.cut(&name, to));
-                // Where a file that is written to ends, the next records lie behind a hole.
-                world.marks[node].wild = true;
-            }),
             Fault::Wipe { node, down } => self.wipe(node, down),
             Fault::Full { node, span } => {
                 let disk = &self.nodes[node].disk;
@@ -115,12 +107,32 @@ impl World {
                 let lost = self.chance.pick(&digests).copied();
                 lost.is_some_and(|digest| self.lists.remove(&digest).is_some())
             }
-        };
-        if done {
-            self.report.faults += 1;
-            *self.report.kinds.entry(fault.name()).or_default() += 1;
-        } else {
-            self.note("not done: it would be beyond what is promised, or changes nothing");
+        }
+    }
+
+    /// Damage that only shows when somebody reads.
+    fn rot(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Flip { node, bits } => self.damage(node, |world, disk, files| {
+                for _ in 0..bits {
+                    let Some((name, len)) = world.chance.pick(files).cloned() else { return };
+                    let (at, bit) = (world.chance.below(len), world.chance.below(8) as u8);
+                    drop(disk.flip(&name, at, bit));
+                }
+            }),
+            Fault::Spoil { node } => self.damage(node, |world, disk, files| {
+                let Some((name, len)) = world.chance.pick(files).cloned() else { return };
+                let at = world.chance.below(len);
+                drop(disk.spoil(&name, at));
+            }),
+            Fault::Cut { node } => self.damage(node, |world, disk, files| {
+                let Some((name, len)) = world.chance.pick(files).cloned() else { return };
+                let to = world.chance.below(len);
+                drop(disk.cut(&name, to));
+                // Where a file that is written to ends, the next records lie behind a hole.
+                world.marks[node].wild = true;
+            }),
+            _ => false,
         }
     }
 

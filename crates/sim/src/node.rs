@@ -2,25 +2,22 @@
 //! daemon decides between them (grants, fences, what a put of a known shard means) is played here
 //! by the same rules, one call at a time.
 
+mod prove;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use holdfast_kzg::Setup;
 use holdfast_protocol::{
-    answer,
-    message::{
-        Answer, AnswerBody, Ask, Challenge, NodeReply, NodeRequest, NodeStat, Receipt, SET_SHARDS_MAX, SendFailure,
-        SetEntry,
-    },
-    responder::{OUTBOARD_KIND, Responder, ShardRead},
+    message::{Answer, NodeReply, NodeRequest, NodeStat, Receipt, SendFailure, SetEntry},
+    responder::OUTBOARD_KIND,
 };
 use holdfast_types::{
     ByteRange, Fence, Grant, Incarnation, Millis, NodeId, Operation, PublicKey, SecretKey, Sequence, ShardId,
     Signature, SignedGrant, VolumeId, Wall, ZoneName,
 };
 use holdfast_volume::{
-    Advice, FakeDisk, Identity, Key, Namespace, OpenReport, Options, PIECE_LEN, Reader, Sequence as VolumeSequence,
-    Volume, VolumeError,
+    Advice, FakeDisk, Identity, Key, Namespace, OpenReport, Options, PIECE_LEN, Reader, Volume, VolumeError,
 };
 use merkle_cid::{Builder, Root};
 
@@ -385,97 +382,6 @@ impl Node {
         }
     }
 
-    fn list(&self, from: Sequence, limit: u32) -> NodeReply {
-        let limit = limit as usize;
-        let mut entries = self.entries_from(from, limit);
-        entries.truncate(limit);
-        let full = entries.len() == limit;
-        let next = entries.last().filter(|_| full).map(|last| Sequence(last.sequence.0 + 1));
-        NodeReply::Entries { entries, next }
-    }
-
-    fn entries_from(&self, from: Sequence, limit: usize) -> Vec<SetEntry> {
-        let Some(reader) = self.reader() else { return Vec::new() };
-        let found = reader.entries(&[SHARD_KIND], VolumeSequence(from.0), limit);
-        let real = found.into_iter().map(|entry| SetEntry {
-            sequence: Sequence(entry.sequence.0),
-            shard: ShardId::from_bytes(entry.key.id),
-            len: entry.len,
-        });
-        let mut entries: Vec<SetEntry> =
-            real.chain(self.liar.claims().filter(|claim| claim.sequence >= from)).collect();
-        entries.sort_unstable();
-        entries
-    }
-
-    fn entries(&self, challenge: &Challenge) -> Vec<SetEntry> {
-        if let Ask::Leaves { shard, .. } = challenge.ask {
-            let all = self.entries_from(Sequence(0), usize::MAX);
-            return all.into_iter().filter(|entry| entry.shard == shard).collect();
-        }
-        let mut entries = Vec::new();
-        for run in &challenge.set.runs {
-            let found = self.entries_from(run.from, SET_SHARDS_MAX + 1);
-            entries.extend(found.into_iter().take_while(|entry| entry.sequence < run.to));
-        }
-        entries
-    }
-
-    /// The answer to a challenge; bytes of the shards in `stale` are made up.
-    pub(crate) fn answer(&mut self, challenge: &Challenge, setup: &Setup, stale: &[ShardId]) -> Answer {
-        let body = self.body(challenge, setup, stale);
-        answer::sign(challenge, self.identity().1, body, &self.key)
-    }
-
-    fn body(&mut self, challenge: &Challenge, setup: &Setup, stale: &[ShardId]) -> AnswerBody {
-        let entries = self.entries(challenge);
-        let mut responder = match Responder::new(challenge, &entries) {
-            Ok(responder) => responder,
-            Err(body) => return body,
-        };
-        for read in responder.reads().to_vec() {
-            if self.read(&mut responder, &read, stale).is_none() {
-                responder.missing(&read.entry.shard);
-            }
-        }
-        responder.finish(setup)
-    }
-
-    /// `None`: the shard is not there.
-    fn read(&mut self, responder: &mut Responder, plan: &ShardRead, stale: &[ShardId]) -> Option<()> {
-        let (shard, reader) = (plan.entry.shard, self.reader()?);
-        let made_up = stale.contains(&shard) || self.liar.claims().any(|claim| claim.shard == shard);
-        if plan.outboard {
-            let len = merkle_cid::outboard_len(plan.entry.len);
-            let kept = reader.read(&Key { kind: OUTBOARD_KIND, id: *shard.as_bytes() }, 0..len).ok();
-            if let Some(kept) = kept.filter(|kept| kept.damaged.is_empty()) {
-                responder.outboard(&shard, kept.bytes);
-            } else if let Some(outboard) = recompute(&reader, &shard, plan.entry.len) {
-                responder.outboard(&shard, outboard);
-            }
-        }
-        for range in &plan.ranges {
-            let mut at = range.start();
-            while at < range.end() {
-                let end = range.end().min(at + 8 * PIECE_LEN);
-                if made_up {
-                    let zeros = vec![0; (end - at) as usize];
-                    responder.absorb(&shard, at, &zeros, &[]).ok()?;
-                } else {
-                    let read = reader.read(&shard_key(&shard), at..end).ok()?;
-                    let gaps: Vec<ByteRange> =
-                        read.damaged.iter().filter_map(|gap| ByteRange::new(gap.start, gap.end)).collect();
-                    if !gaps.is_empty() {
-                        self.damaged.insert(shard);
-                    }
-                    responder.absorb(&shard, at, &read.bytes, &gaps).ok()?;
-                }
-                at = end;
-            }
-        }
-        Some(())
-    }
-
     fn stat(&self, wall: Wall) -> NodeStat {
         let (volume, incarnation) = self.identity();
         let used = self.reader().map_or(0, |reader| reader.usages().iter().map(|(_, usage)| usage.bytes).sum());
@@ -488,11 +394,4 @@ fn replace(volume: &mut Volume, namespace: Namespace, key: Key, bytes: &[u8]) ->
     let mut reservation = volume.reserve_replacement(namespace, key, bytes.len() as u64)?;
     reservation.write(bytes)?;
     volume.seal(reservation)
-}
-
-fn recompute(reader: &Reader, shard: &ShardId, len: u64) -> Option<Vec<u8>> {
-    let read = reader.read(&shard_key(shard), 0..len).ok().filter(|read| read.damaged.is_empty())?;
-    let mut builder = Builder::new();
-    builder.update(&read.bytes);
-    Some(builder.finish().1.into_bytes())
 }

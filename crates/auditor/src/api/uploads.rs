@@ -68,7 +68,10 @@ impl Api {
         let (row, staged) = self.upload(stage.upload, owner).await?;
         let known = staged.iter().find(|staged| staged.segment.id == stage.segment.id);
         let nodes = self.nodes().await?;
-        let avoid: BTreeSet<NodeId> = stage.avoid.iter().copied().collect();
+        let mut avoid: BTreeSet<NodeId> = stage.avoid.iter().copied().collect();
+        // Attack: an upload that comes back after it expired must not be put where its own deletion is on its way.
+        let deleting = self.0.deleting.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
         let spec = spec(stage);
         let next = upload::stage(&row, known, spec, &nodes, &avoid).map_err(|error| refused(&error))?;
         let expires = clock::wall() + self.0.profile.upload_expiry;
