@@ -97,6 +97,8 @@ struct LeafWork {
     asked: Vec<u64>,
     groups: BTreeMap<u64, Vec<u8>>,
     outboard: Option<Vec<u8>>,
+    /// Blobs that the disk found damage in.
+    bad_blobs: BTreeSet<u64>,
     missing: bool,
 }
 
@@ -175,9 +177,15 @@ impl Responder {
                 if !planned.is_some_and(|planned| planned.ranges.contains(&read)) {
                     return Err(unplanned);
                 }
-                if let Some(found) = shards.get_mut(shard).filter(|_| !damaged.iter().any(|gap| gap.overlaps(read))) {
+                let Some(found) = shards.get_mut(shard) else { return Ok(()) };
+                let gaps: Vec<ByteRange> =
+                    damaged.iter().map(|gap| read.intersect(*gap)).filter(|gap| !gap.is_empty()).collect();
+                if gaps.is_empty() {
                     found.groups.insert(offset, bytes.to_vec());
                 }
+                found
+                    .bad_blobs
+                    .extend(gaps.iter().flat_map(|gap| [gap.start() / BLOB_LEN, (gap.end() - 1) / BLOB_LEN]));
                 Ok(())
             }
         }
@@ -304,35 +312,33 @@ fn finish_leaves(reads: &[ShardRead], mut work: BTreeMap<ShardId, LeafWork>) -> 
     AnswerBody::Leaves { shards, damaged, missing }
 }
 
-/// Proves the leaves whose groups are at hand, and lists the blobs of the others. `prove` compares every group with
-/// the outboard and the outboard with the root, so that rot that the disk did not notice is found here too: then the
-/// group is dropped and the rest is tried again.
+/// Proves the leaves whose groups are at hand, and lists what it cannot read of the others: the blobs that the disk
+/// says are damaged, and the groups that straddle them. The auditor expects no leaf that was listed, so leaves beside a
+/// lost one go with it. `prove` compares every group with the outboard and the outboard with the root, so that rot that
+/// the disk did not notice is found here too: then the group is dropped and the rest is tried again.
 fn prove(entry: &SetEntry, mut work: LeafWork) -> (Option<Vec<u8>>, Vec<DamagedRange>) {
     let outboard = work.outboard.take().or_else(|| (merkle_cid::outboard_len(entry.len) == 0).then(Vec::new));
     let outboard = outboard.and_then(|bytes| Outboard::from_bytes(entry.shard.0, entry.len, bytes).ok());
-    let mut gone = Vec::new();
+    let blobs = work.bad_blobs.iter().map(|blob| set::blob_bytes(entry.len, *blob, blob + 1));
+    let mut told: Vec<ByteRange> = blobs.collect();
     loop {
-        let readable = |leaf: &u64| work.groups.contains_key(&group_of(*leaf)) || entry.len == 0;
-        let unread = |leaf: &u64| !readable(leaf);
-        // Damage is told by blobs, and the auditor expects no leaf of a blob that was told: leaves beside a lost one go with it.
-        let gone_blobs: BTreeSet<u64> = work.asked.iter().copied().filter(unread).map(blob_of).collect();
-        let (lost, there): (Vec<u64>, Vec<u64>) =
-            work.asked.iter().copied().partition(|leaf| gone_blobs.contains(&blob_of(*leaf)));
-        gone.extend(lost);
-        work.asked = there;
+        let unread = |leaf: &&u64| !work.groups.contains_key(&group_of(**leaf)) && entry.len > 0;
+        told.extend(work.asked.iter().filter(unread).map(|leaf| group_bytes(entry.len, *leaf)));
+        let at = |leaf: u64| leaf * LEAF_LEN;
+        work.asked.retain(|leaf| !told.iter().any(|gap| gap.start() <= at(*leaf) && at(*leaf) < gap.end()));
         let (Some(outboard), false) = (&outboard, work.asked.is_empty()) else { break };
         let Ok(leaves) = LeafSet::new(work.asked.iter().copied().map(LeafIndex)) else { break };
         let read = |range: std::ops::Range<u64>| work.groups.get(&range.start).ok_or(range.start);
         match merkle_cid::prove(outboard, &leaves, read) {
-            Ok(proof) => return (Some(proof.into_bytes()), lost_blobs(entry, gone)),
+            Ok(proof) => return (Some(proof.into_bytes()), joined(entry, told)),
             Err(merkle_cid::ProveError::Content { range } | merkle_cid::ProveError::ReadLength { range, .. }) => {
                 work.groups.remove(&range.start);
             }
             Err(_) => break,
         }
     }
-    gone.extend(work.asked);
-    (None, lost_blobs(entry, gone))
+    told.extend(work.asked.iter().map(|leaf| group_bytes(entry.len, *leaf)));
+    (None, joined(entry, told))
 }
 
 fn group_of(leaf: u64) -> u64 {
@@ -340,22 +346,25 @@ fn group_of(leaf: u64) -> u64 {
     leaf * LEAF_LEN / group * group
 }
 
-fn blob_of(leaf: u64) -> u64 {
-    leaf * LEAF_LEN / BLOB_LEN
+/// The group of a leaf, as far as the shard goes.
+fn group_bytes(len: u64, leaf: u64) -> ByteRange {
+    let start = group_of(leaf);
+    let group = ByteRange::at(start, merkle_cid::GROUP_LEN as u64).unwrap_or(ByteRange::first(0));
+    group.intersect(ByteRange::first(len))
 }
 
-/// The blobs that these leaves lie in, as ranges.
-fn lost_blobs(entry: &SetEntry, leaves: Vec<u64>) -> Vec<DamagedRange> {
-    let mut blobs: Vec<u64> = leaves.into_iter().map(blob_of).collect();
-    blobs.sort_unstable();
-    blobs.dedup();
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for blob in blobs {
-        match runs.last_mut() {
-            Some(last) if last.1 == blob => last.1 = blob + 1,
-            _ => runs.push((blob, blob + 1)),
+/// Sorted, and one where they overlap or touch.
+fn joined(entry: &SetEntry, mut told: Vec<ByteRange>) -> Vec<DamagedRange> {
+    told.sort_unstable();
+    let mut out: Vec<DamagedRange> = Vec::new();
+    for range in told {
+        match out.last_mut() {
+            Some(last) if range.start() <= last.range.end() => {
+                let end = last.range.end().max(range.end());
+                last.range = ByteRange::new(last.range.start(), end).unwrap_or(last.range);
+            }
+            _ => out.push(DamagedRange { shard: entry.shard, range }),
         }
     }
-    let range = |(from, to)| DamagedRange { shard: entry.shard, range: set::blob_bytes(entry.len, from, to) };
-    runs.into_iter().map(range).collect()
+    out
 }

@@ -121,7 +121,12 @@ fn is_for(answer: &Answer, challenge: &Challenge, row: &NodeRow) -> bool {
 }
 
 fn fold_said(set: &AuditSet, asked: (u64, u64), damaged: &[DamagedRange], missing: &[ShardId]) -> Option<FoldSaid> {
-    let gaps = gaps_of(set, damaged, missing)?;
+    // A fold leaves out whole blobs: a damaged byte is a damaged blob, on the node as here.
+    let blobs = |len, range| {
+        let (from, to) = blobs_in(range);
+        set::blob_bytes(len, from, to)
+    };
+    let gaps = gaps_of(set, damaged, missing, blobs)?;
     let numbered = |gap: &Gap| {
         let member = set.member(&gap.shard)?;
         let (from, to) = gap.range.map_or((0, member.blobs()), blobs_in);
@@ -140,7 +145,12 @@ fn fold_said(set: &AuditSet, asked: (u64, u64), damaged: &[DamagedRange], missin
 }
 
 /// The node's lists as gaps; `None` when they name what is not in the set, or too much.
-fn gaps_of(set: &AuditSet, damaged: &[DamagedRange], missing: &[ShardId]) -> Option<Vec<Gap>> {
+fn gaps_of(
+    set: &AuditSet,
+    damaged: &[DamagedRange],
+    missing: &[ShardId],
+    widen: fn(u64, ByteRange) -> ByteRange,
+) -> Option<Vec<Gap>> {
     if damaged.len() > ANSWER_DAMAGED_MAX || missing.len() > SET_SHARDS_MAX {
         return None;
     }
@@ -154,9 +164,7 @@ fn gaps_of(set: &AuditSet, damaged: &[DamagedRange], missing: &[ShardId]) -> Opt
         if gap.range.is_empty() || gap.range.end() > len {
             return None;
         }
-        // Checksums cover a blob at most: a damaged byte is a damaged blob, on the node as here.
-        let (from, to) = blobs_in(gap.range);
-        gaps.push(Gap { shard: gap.shard, range: Some(set::blob_bytes(len, from, to)) });
+        gaps.push(Gap { shard: gap.shard, range: Some(widen(len, gap.range)) });
     }
     Some(gaps)
 }
@@ -209,7 +217,7 @@ pub(super) fn terms(set: &AuditSet, asked: (u64, u64), excluded: &[(u64, u64)]) 
 
 fn leaves_said(challenge: &Challenge, set: &AuditSet, answer: &Answer) -> Heard {
     let AnswerBody::Leaves { shards, damaged, missing } = &answer.body else { return Heard::Nonsense };
-    let Some(gaps) = gaps_of(set, damaged, missing) else { return Heard::Nonsense };
+    let Some(gaps) = gaps_of(set, damaged, missing, |_, range| range) else { return Heard::Nonsense };
     let (mut claims, mut admitted) = (Vec::new(), Vec::new());
     for (shard, len, mut leaves) in asked_leaves(challenge, set) {
         let of_shard: Vec<&Gap> = gaps.iter().filter(|gap| gap.shard == shard).collect();
