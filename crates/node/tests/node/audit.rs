@@ -76,9 +76,8 @@ fn leaves_job(challenge: &Challenge, entries: &[SetEntry], answer: &Answer, coun
     for (at, leaves) in challenge.draw(entries, count) {
         let entry = entries[at];
         let told = |leaf: u64| {
-            let blob = leaf * 1024 / BLOB_LEN;
-            let range = set::blob_bytes(entry.len, blob, blob + 1);
-            damaged.iter().any(|gone| gone.shard == entry.shard && gone.range.overlaps(range))
+            let at = leaf * 1024;
+            damaged.iter().any(|gone| gone.shard == entry.shard && gone.range.start() <= at && at < gone.range.end())
         };
         let leaves: Vec<u64> = leaves.into_iter().filter(|leaf| !told(*leaf)).collect();
         if leaves.is_empty() {
@@ -129,8 +128,8 @@ async fn a_damaged_blob_is_told_by_range_and_the_rest_is_proven() {
     let sample = challenge(node.id(), &entries, Ask::Sample { count: 512 });
     let answer = ask(&mut auditor, &sample).await.unwrap();
     let AnswerBody::Leaves { damaged, .. } = &answer.body else { panic!("no leaves") };
-    // A group of 16 KiB that lies across two blobs cannot be proven without either: the neighbours may be told too.
-    let around = ByteRange::new(0, 3 * BLOB_LEN).unwrap();
+    // A group of 16 KiB that lies across two blobs cannot be proven without either: it is told too, and no more.
+    let around = ByteRange::new(BLOB_LEN - (16 << 10), 2 * BLOB_LEN + (16 << 10)).unwrap();
     assert!(damaged.iter().all(|gone| gone.shard == hurt && around.contains(gone.range)), "{damaged:?}");
     assert!(damaged.iter().any(|gone| gone.range.contains(told.range)), "{damaged:?}");
     let (verified, proven) = leaves_job(&sample, &entries, &answer, 512);
