@@ -104,7 +104,8 @@ pub struct Challenge {
 pub struct DamagedRange {
     /// The shard.
     pub shard: ShardId,
-    /// Which of its bytes; whole blobs, but for the last one's end.
+    /// Which of its bytes. In a fold whole blobs, but for the last one's end; in leaves the bad blobs and the groups that
+    /// touch them.
     pub range: ByteRange,
 }
 
