@@ -139,7 +139,7 @@ impl World {
         };
         match upload::begin(id, owner, policy, &rows, self.expiry()) {
             Ok(row) => match self.store(StoreOp::BeginUpload(row)) {
-                StoreReply::Upload(..) => ApiReply::Done,
+                StoreReply::Begun { .. } => ApiReply::Done,
                 other => otherwise(other),
             },
             // The cluster may be better off in a moment.
@@ -147,15 +147,20 @@ impl World {
         }
     }
 
-    fn upload_of(&mut self, id: UploadId, owner: OwnerId) -> Result<(UploadRow, Vec<StagedSegment>), ApiReply> {
-        match self.store(StoreOp::Upload { id, owner }) {
-            StoreReply::Upload(row, staged) => Ok((row, staged)),
+    fn staged_of(
+        &mut self,
+        id: UploadId,
+        owner: OwnerId,
+        segment: SegmentId,
+    ) -> Result<(UploadRow, Option<StagedSegment>), ApiReply> {
+        match self.store(StoreOp::StagedSegment { id, owner, segment }) {
+            StoreReply::Upload(row, staged) => Ok((row, staged.into_iter().next())),
             other => Err(otherwise(other)),
         }
     }
 
     fn stage(&mut self, id: UploadId, owner: OwnerId, spec: SegmentSpec, mut avoid: BTreeSet<NodeId>) -> ApiReply {
-        let (row, known) = match self.upload_of(id, owner) {
+        let (row, known) = match self.staged_of(id, owner, spec.id) {
             Ok(found) => found,
             Err(failed) => return failed,
         };
@@ -163,7 +168,6 @@ impl World {
             Ok(rows) => rows,
             Err(failed) => return failed,
         };
-        let known = known.into_iter().find(|staged| staged.segment.id == spec.id);
         // A deletion on its way would hit what is put there now.
         let deleting = self.auditor.core.as_ref().map(|core| core.deleting()).unwrap_or_default();
         avoid.extend(deleting.into_iter().filter(|(_, shard)| spec.shards.contains(shard)).map(|(node, _)| node));
@@ -194,11 +198,11 @@ impl World {
         segment: SegmentId,
         received: &[(ShardIndex, Receipt)],
     ) -> ApiReply {
-        let (found, rows) = match (self.upload_of(upload, owner), self.rows()) {
+        let (found, rows) = match (self.staged_of(upload, owner, segment), self.rows()) {
             (Ok((_, found)), Ok(rows)) => (found, rows),
             (Err(failed), _) | (_, Err(failed)) => return failed,
         };
-        let Some(staged) = found.into_iter().find(|staged| staged.segment.id == segment) else {
+        let Some(staged) = found else {
             return no("there is no such segment in the upload");
         };
         let sorted = upload::receipts(&staged, received, &rows);
@@ -210,9 +214,9 @@ impl World {
     }
 
     fn commit_upload(&mut self, id: UploadId, owner: OwnerId, objects: Vec<ObjectSpec>) -> ApiReply {
-        let (row, staged) = match self.upload_of(id, owner) {
-            Ok(found) => found,
-            Err(failed) => return failed,
+        let (row, staged) = match self.store(StoreOp::StagedSpans { id, owner }) {
+            StoreReply::Spans(row, staged) => (row, staged),
+            other => return otherwise(other),
         };
         let at = self.auditor_wall();
         // A second commit answers like the first: the rows say what is there.

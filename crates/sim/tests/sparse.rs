@@ -12,11 +12,13 @@ use holdfast_dispersal::{
 use holdfast_protocol::{
     effect::Token,
     message::Receipt,
+    model::{Assignment, NodeLife, NodeRow, SegmentRow, StagedSegment, UploadRow},
     put::{Effect, Event, Patience, Put, Slot, Terms},
+    store::{MapStore, Store, StoreOp, StoreReply},
 };
 use holdfast_types::{
-    ByteRange, FRAME_LEN, Incarnation, Mono, ObjectId, OwnerId, RECORD_LEN_MAX, SecretKey, SegmentId, Sequence,
-    ShardId, ShardIndex, Signature,
+    ByteRange, Code, FRAME_LEN, Incarnation, Mono, NodeId, ObjectId, OwnerId, RECORD_LEN_MAX, SecretKey, SegmentId,
+    SegmentRoot, Sequence, ShardId, ShardIndex, Signature, UploadId, VolumeId, Wall, ZoneName,
 };
 
 const TIB: u64 = 1 << 40;
@@ -141,6 +143,103 @@ fn a_put_of_a_tebibyte_keeps_nothing_of_a_segment_that_is_durable() {
     assert_eq!(cluster.released, segments);
     let done = put.step(Mono(segments), Event::Ended);
     assert!(matches!(done.as_slice(), [Effect::Commit(Token(_))]));
+}
+
+/// What the auditor's API asks of the catalog for one segment: the longest of the answers.
+fn stage_and_note(store: &mut MapStore, upload: &UploadRow, number: u64) -> usize {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let id = SegmentId(id);
+    let shards = Willing::names(id);
+    let place = |(at, shard): (u16, &ShardId)| Assignment {
+        index: ShardIndex(at),
+        shard: *shard,
+        node: NodeId([at as u8; 32]),
+        sequence: None,
+    };
+    let assignments: Vec<Assignment> = (0..).zip(&shards).map(place).collect();
+    let receipts = assignments.iter().map(|a| (a.index, a.node, Sequence(number))).collect();
+    let segment = SegmentRow {
+        id,
+        owner: upload.owner,
+        root: SegmentRoot::from_bytes([1; 32]),
+        len: SEGMENT_LEN_DEFAULT,
+        code: upload.code,
+        shard_len: SEGMENT_LEN_DEFAULT / 4,
+        shards,
+        repair_threshold: upload.repair_threshold,
+        secret_for_owner: vec![0; 60],
+        secret_for_recovery: vec![0; 100],
+    };
+    let staged = StagedSegment { upload: upload.id, offset: number * SEGMENT_LEN_DEFAULT, segment, assignments };
+    let look = || StoreOp::StagedSegment { id: upload.id, owner: upload.owner, segment: id };
+    let ops = [
+        look(),
+        StoreOp::StageSegment { staged: Box::new(staged), expires: upload.expires },
+        look(),
+        StoreOp::NoteReceipts { upload: upload.id, segment: id, receipts },
+    ];
+    let mut longest = 0;
+    for op in ops {
+        let reply = store.apply(op);
+        assert!(matches!(reply, StoreReply::Done | StoreReply::Upload(..)), "{reply:?}");
+        longest = longest.max(format!("{reply:?}").len());
+    }
+    longest
+}
+
+#[test]
+fn the_catalog_answers_for_one_segment_of_a_tebibyte_whatever_was_staged_before() {
+    let mut store = MapStore::new();
+    for number in 0..N as u8 {
+        let key = SecretKey::from_seed(&[number; 32]).public();
+        let row = NodeRow {
+            id: NodeId([number; 32]),
+            key,
+            addresses: vec!["[::1]:1".into()],
+            zone: ZoneName(format!("zone-{number}")),
+            operator: "op".into(),
+            life: NodeLife::Active,
+            containment: None,
+            volume: VolumeId([1; 16]),
+            incarnation: Incarnation([1; 16]),
+            capacity: TIB,
+            used: 0,
+            joined: Wall(0),
+            seen: Wall(0),
+            judged: None,
+            version: 0,
+        };
+        assert!(matches!(store.apply(StoreOp::PutNode(Box::new(row))), StoreReply::Nodes(_)));
+    }
+    let upload = UploadRow {
+        id: UploadId([1; 16]),
+        owner: OwnerId([7; 32]),
+        policy: "p".into(),
+        code: Code::new(4, 2).unwrap(),
+        write_threshold: N,
+        repair_threshold: 5,
+        expires: Wall(9),
+        committed: false,
+    };
+    store.apply(StoreOp::BeginUpload(upload.clone()));
+    let first = stage_and_note(&mut store, &upload, 0);
+    // A quarter of them: were each receipt held against those before it, this would take an hour.
+    let segments = SEGMENTS / 4;
+    for number in 1..segments {
+        let longest = stage_and_note(&mut store, &upload, number);
+        assert!(
+            longest < first + 200,
+            "segment {number} is answered with {longest} characters, the first with {first}"
+        );
+    }
+    let spans = StoreOp::StagedSpans { id: upload.id, owner: upload.owner };
+    let StoreReply::Spans(_, spans) = store.apply(spans) else { panic!("an upload has spans") };
+    assert_eq!(spans.len() as u64, segments);
+    // All that a commit holds of them, if it is the whole tebibyte.
+    let bytes = size_of_val(spans.as_slice()) * 4;
+    assert!(bytes < 2 << 20, "{bytes} bytes");
+    assert!(spans.iter().all(|span| span.held == N));
 }
 
 #[test]

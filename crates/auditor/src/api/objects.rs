@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use holdfast_protocol::{
     effect::Command,
     grants,
@@ -45,9 +45,20 @@ impl ObjectService for Api {
         request: Request<pb::ListStagedSegmentsRequest>,
     ) -> Result<Response<Self::ListStagedSegmentsStream>, Status> {
         let owner = require_owner(&request)?;
-        let views = self.staged_views(UploadId::try_from(request.into_inner())?, owner).await?;
-        let messages = views.into_iter().map(|view| Ok((&view).into()));
-        Ok(Response::new(futures::stream::iter(messages).boxed()))
+        let id = UploadId::try_from(request.into_inner())?;
+        // The first page says whether there is such an upload at all; the others follow as they are read.
+        let first = self.staged_views(id, owner, None).await?;
+        let api = self.clone();
+        let pages = futures::stream::try_unfold(first, move |page| {
+            let api = api.clone();
+            async move {
+                let Some(last) = page.last() else { return Ok(None) };
+                let next = api.staged_views(id, owner, Some((last.offset, last.segment.id))).await?;
+                Ok::<_, Status>(Some((futures::stream::iter(page.into_iter().map(Ok)), next)))
+            }
+        });
+        let messages = pages.try_flatten().map_ok(|view| (&view).into());
+        Ok(Response::new(messages.boxed()))
     }
 
     async fn stage_segment(

@@ -27,6 +27,9 @@ use crate::clock;
 /// Bytes of records that one commit may hold in memory: 1024 objects with the largest records, or 32,768 small ones.
 const COMMIT_BYTES_MAX: usize = 128 << 20;
 
+/// Staged segments read from the catalog at once, to be streamed: about 1 MiB at 8+4.
+const VIEWS_AT_ONCE: u32 = 256;
+
 impl Api {
     pub(super) async fn begin(&self, owner: OwnerId, begin: BeginUpload) -> Result<UploadTerms, Status> {
         let Some(policy) = self.0.policies.get(&begin.policy) else {
@@ -37,24 +40,39 @@ impl Api {
         let expires = clock::wall() + self.0.profile.upload_expiry;
         let row = upload::begin(begin.upload, owner, policy, &self.nodes().await?, expires).map_err(|e| refused(&e))?;
         match self.ask(StoreOp::BeginUpload(row)).await? {
-            StoreReply::Upload(row, staged) => {
+            StoreReply::Begun { upload: row, segments } => {
                 let recovery = self.0.recovery.public();
                 let cluster = self.0.cluster.as_str();
-                Ok(UploadTerms::of(&row, staged.len() as u64, SEGMENT_LEN_DEFAULT, &recovery.0, cluster))
+                Ok(UploadTerms::of(&row, segments, SEGMENT_LEN_DEFAULT, &recovery.0, cluster))
             }
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) async fn upload(&self, id: UploadId, owner: OwnerId) -> Result<(UploadRow, Vec<StagedSegment>), Status> {
-        match self.ask(StoreOp::Upload { id, owner }).await? {
-            StoreReply::Upload(row, staged) => Ok((row, staged)),
+    /// The upload, and the segment if it is staged.
+    async fn staged(
+        &self,
+        id: UploadId,
+        owner: OwnerId,
+        segment: SegmentId,
+    ) -> Result<(UploadRow, Option<StagedSegment>), Status> {
+        match self.ask(StoreOp::StagedSegment { id, owner, segment }).await? {
+            StoreReply::Upload(row, staged) => Ok((row, staged.into_iter().next())),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) async fn staged_views(&self, id: UploadId, owner: OwnerId) -> Result<Vec<StagedSegmentView>, Status> {
-        let (_, staged) = self.upload(id, owner).await?;
+    /// The staged segments after this one, a few; none when it was the last.
+    pub(super) async fn staged_views(
+        &self,
+        id: UploadId,
+        owner: OwnerId,
+        after: Option<(u64, SegmentId)>,
+    ) -> Result<Vec<StagedSegmentView>, Status> {
+        let staged = match self.ask(StoreOp::StagedSegments { id, owner, after, limit: VIEWS_AT_ONCE }).await? {
+            StoreReply::Upload(_, staged) => staged,
+            other => return Err(unexpected(&other)),
+        };
         let nodes = self.nodes().await?;
         let view = |staged: &StagedSegment| StagedSegmentView {
             offset: staged.offset,
@@ -65,15 +83,14 @@ impl Api {
     }
 
     pub(super) async fn stage(&self, owner: OwnerId, stage: StageSegment) -> Result<Staged, Status> {
-        let (row, staged) = self.upload(stage.upload, owner).await?;
-        let known = staged.iter().find(|staged| staged.segment.id == stage.segment.id);
+        let (row, known) = self.staged(stage.upload, owner, stage.segment.id).await?;
         let nodes = self.nodes().await?;
         let mut avoid: BTreeSet<NodeId> = stage.avoid.iter().copied().collect();
         // Attack: an upload that comes back after it expired must not be put where its own deletion is on its way.
         let deleting = self.0.deleting.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
         let spec = spec(stage);
-        let next = upload::stage(&row, known, spec, &nodes, &avoid).map_err(|error| refused(&error))?;
+        let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
         let expires = clock::wall() + self.0.profile.upload_expiry;
         let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires };
         match self.ask(op).await? {
@@ -86,14 +103,17 @@ impl Api {
 
     /// How many of the receipts hold.
     pub(super) async fn note(&self, owner: OwnerId, note: NoteReceipts) -> Result<u32, Status> {
-        let (row, staged) = self.upload(note.upload, owner).await?;
+        let (row, staged) = self.staged(note.upload, owner, note.segment).await?;
         if row.committed {
             return Ok(0);
         }
-        let staged = self.staged(&staged, note.segment)?;
+        let Some(staged) = staged else {
+            let message = format!("segment {} is not staged; stage it first", note.segment);
+            return Err(WireError::new(ErrorCode::NotFound, message).into());
+        };
         let nodes = self.nodes().await?;
         let received: Vec<_> = note.receipts.iter().map(|receipt| (receipt.index, receipt.receipt)).collect();
-        let sorted = upload::receipts(staged, &received, &nodes);
+        let sorted = upload::receipts(&staged, &received, &nodes);
         for (index, fault) in &sorted.faults {
             info!(upload = %note.upload, segment = %note.segment, %index, %fault, "receipt refused");
         }
@@ -105,13 +125,6 @@ impl Api {
         }
     }
 
-    fn staged<'a>(&self, staged: &'a [StagedSegment], id: SegmentId) -> Result<&'a StagedSegment, Status> {
-        let found = staged.iter().find(|staged| staged.segment.id == id);
-        found.ok_or_else(|| {
-            WireError::new(ErrorCode::NotFound, format!("segment {id} is not staged; stage it first")).into()
-        })
-    }
-
     pub(super) async fn commit(
         &self,
         owner: OwnerId,
@@ -119,7 +132,10 @@ impl Api {
     ) -> Result<Vec<ObjectId>, Status> {
         let (id, objects) = gather(&mut parts).await?;
         let ids = objects.iter().map(|object| ObjectId(merkle_cid::Root::of(&object.manifest))).collect();
-        let (row, staged) = self.upload(id, owner).await?;
+        let (row, staged) = match self.ask(StoreOp::StagedSpans { id, owner }).await? {
+            StoreReply::Spans(row, staged) => (row, staged),
+            other => return Err(unexpected(&other)),
+        };
         let at = clock::wall();
         // Committed before and asked again: the rows are there, the records need no second look.
         let objects = match row.committed {

@@ -12,7 +12,7 @@ use futures::{Stream, stream};
 use holdfast_dispersal::RecoveryKey;
 use holdfast_protocol::{
     model::{NodeLife, NodeRow, Standing},
-    store::{MapStore, Store, StoreOp, StoreReply},
+    store::{MapStore, ROWS_MAX, Store, StoreOp, StoreReply},
     upload::{self, ObjectSpec, UploadError},
 };
 use holdfast_transport::{ClusterCa, Listener, ListenerLimits, Subject, builder, require_owner};
@@ -111,8 +111,8 @@ impl Auditor {
     fn commit(&self, id: UploadId, owner: OwnerId, specs: Vec<ObjectSpec>) -> Result<(), Status> {
         let mut inner = self.open()?;
         inner.commits += 1;
-        let (row, staged) = match inner.store.apply(StoreOp::Upload { id, owner }) {
-            StoreReply::Upload(row, staged) => (row, staged),
+        let (row, staged) = match inner.store.apply(StoreOp::StagedSpans { id, owner }) {
+            StoreReply::Spans(row, staged) => (row, staged),
             other => return Err(odd(other)),
         };
         if row.committed {
@@ -184,11 +184,11 @@ impl ObjectService for Auditor {
         let begin = BeginUpload::try_from(request.into_inner())?;
         let mut inner = self.open()?;
         let row = upload::begin(begin.upload, owner, &inner.policy, &inner.nodes, now() + TTL).map_err(refused)?;
-        let StoreReply::Upload(row, staged) = inner.store.apply(StoreOp::BeginUpload(row)) else {
+        let StoreReply::Begun { upload: row, segments } = inner.store.apply(StoreOp::BeginUpload(row)) else {
             return Err(Status::aborted("taken"));
         };
         let recovery = RecoveryKey::from_bytes([3; 32]).public();
-        let terms = UploadTerms::of(&row, staged.len() as u64, inner.segment_len, &recovery.0, "test");
+        let terms = UploadTerms::of(&row, segments, inner.segment_len, &recovery.0, "test");
         Ok(Response::new((&terms).into()))
     }
 
@@ -201,7 +201,8 @@ impl ObjectService for Auditor {
         let owner = require_owner(&request)?;
         let id = UploadId::try_from(request.into_inner())?;
         let mut inner = self.open()?;
-        let staged = match inner.store.apply(StoreOp::Upload { id, owner }) {
+        let op = StoreOp::StagedSegments { id, owner, after: None, limit: ROWS_MAX };
+        let staged = match inner.store.apply(op) {
             StoreReply::Upload(_, staged) => staged,
             other => return Err(odd(other)),
         };
@@ -222,14 +223,13 @@ impl ObjectService for Auditor {
         request: Request<pb::StageSegmentRequest>,
     ) -> Result<Response<pb::StageSegmentResponse>, Status> {
         let owner = require_owner(&request)?;
-        let StageSegment { upload, offset, segment: spec, avoid } = StageSegment::try_from(request.into_inner())?;
+        let StageSegment { upload, offset, segment: spec, avoid, .. } = StageSegment::try_from(request.into_inner())?;
         let mut inner = self.open()?;
         inner.stages += 1;
-        let (row, all) = match inner.store.apply(StoreOp::Upload { id: upload, owner }) {
-            StoreReply::Upload(row, all) => (row, all),
+        let (row, known) = match inner.store.apply(StoreOp::StagedSegment { id: upload, owner, segment: spec.id }) {
+            StoreReply::Upload(row, known) => (row, known.into_iter().next()),
             other => return Err(odd(other)),
         };
-        let known = all.into_iter().find(|staged| staged.segment.id == spec.id);
         let spec = upload::SegmentSpec {
             id: spec.id,
             offset,
@@ -248,10 +248,11 @@ impl ObjectService for Auditor {
             StoreReply::Done => {}
             other => return Err(odd(other)),
         }
-        let StoreReply::Upload(_, all) = inner.store.apply(StoreOp::Upload { id: upload, owner }) else {
+        let op = StoreOp::StagedSegment { id: upload, owner, segment: id };
+        let StoreReply::Upload(_, one) = inner.store.apply(op) else {
             return Err(Status::internal("gone"));
         };
-        let staged = all.into_iter().find(|staged| staged.segment.id == id).unwrap();
+        let staged = one.into_iter().next().unwrap();
         let grants: BTreeMap<_, _> = upload::put_grants(&staged, expires, &self.key).into_iter().collect();
         let place = |a: &holdfast_protocol::model::Assignment| {
             ShardAssignment::of(a, NodeContact::from(&inner.nodes[&a.node]), grants.get(&a.index).copied())
@@ -267,11 +268,11 @@ impl ObjectService for Auditor {
         let owner = require_owner(&request)?;
         let note = NoteReceipts::try_from(request.into_inner())?;
         let mut inner = self.open()?;
-        let all = match inner.store.apply(StoreOp::Upload { id: note.upload, owner }) {
-            StoreReply::Upload(_, all) => all,
+        let op = StoreOp::StagedSegment { id: note.upload, owner, segment: note.segment };
+        let staged = match inner.store.apply(op) {
+            StoreReply::Upload(_, one) => one.into_iter().next(),
             other => return Err(odd(other)),
         };
-        let staged = all.into_iter().find(|staged| staged.segment.id == note.segment);
         let staged = staged.ok_or_else(|| Status::not_found("no such segment"))?;
         let received: Vec<_> = note.receipts.iter().map(|entry| (entry.index, entry.receipt)).collect();
         let sorted = upload::receipts(&staged, &received, &inner.nodes);

@@ -10,5 +10,5 @@ mod verdict;
 pub use node::{Containment, NodeLife, NodeRow};
 pub use placement::{CommitmentState, DAMAGED_RANGES_MAX, Placement, Provenance, SegmentRow, SegmentView, Standing};
 pub use repair::{DeletionRow, Lease, RepairRow, RepairState};
-pub use upload::{Assignment, ExtentRow, ObjectRow, StagedSegment, UploadRow};
+pub use upload::{Assignment, ExtentRow, ObjectRow, StagedSegment, StagedSpan, UploadRow};
 pub use verdict::{AuditRow, BlobRef, Cause, Exception, Fault, Lane, Outcome, Verdict};

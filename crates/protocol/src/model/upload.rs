@@ -51,6 +51,27 @@ pub struct StagedSegment {
     pub assignments: Vec<Assignment>,
 }
 
+/// A staged segment as far as a commit looks at it: what 16,384 of them take is counted in hundreds of kilobytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StagedSpan {
+    /// Where its bytes start in the upload's sealed stream.
+    pub offset: u64,
+    /// Which segment.
+    pub segment: SegmentId,
+    /// Sealed bytes.
+    pub len: u64,
+    /// Shards with a receipt.
+    pub held: u16,
+}
+
+impl StagedSpan {
+    /// What a commit looks at of this segment.
+    pub fn of(staged: &StagedSegment) -> Self {
+        let held = staged.assignments.iter().filter(|assignment| assignment.sequence.is_some()).count() as u16;
+        Self { offset: staged.offset, segment: staged.segment.id, len: staged.segment.len, held }
+    }
+}
+
 /// An object as committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectRow {

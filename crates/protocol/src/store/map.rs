@@ -19,8 +19,8 @@ use holdfast_types::{
 use crate::{
     message::RecordKind,
     model::{
-        AuditRow, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow, SegmentRow, SegmentView,
-        StagedSegment, UploadRow, Verdict,
+        Assignment, AuditRow, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow, SegmentRow,
+        SegmentView, StagedSegment, UploadRow, Verdict,
     },
     store::{ROWS_MAX, Store, StoreOp, StoreReply},
 };
@@ -80,6 +80,8 @@ pub struct MapStore {
     on_node: BTreeSet<(NodeId, Sequence, SegmentId, ShardIndex)>,
     /// What placements and live assignments name, each once.
     claims: BTreeSet<(NodeId, ShardId)>,
+    /// The receipts of live assignments, by their numbers.
+    numbers: BTreeMap<(NodeId, Sequence), ShardId>,
     open: BTreeMap<AuditId, AuditRow>,
     verdicts: Vec<Verdict>,
     leases: BTreeMap<SegmentId, Lease>,
@@ -95,7 +97,9 @@ impl Store for MapStore {
             StoreOp::PutNode(row) => self.put_node(*row),
             StoreOp::Nodes => StoreReply::Nodes(self.nodes.values().cloned().collect()),
             StoreOp::BeginUpload(row) => self.begin_upload(row),
-            StoreOp::Upload { id, owner } => self.upload(id, owner),
+            StoreOp::StagedSegments { id, owner, after, limit } => self.staged_segments(id, owner, after, limit),
+            StoreOp::StagedSegment { id, owner, segment } => self.staged_segment(id, owner, segment),
+            StoreOp::StagedSpans { id, owner } => self.staged_spans(id, owner),
             StoreOp::StageSegment { staged, expires } => self.stage_segment(*staged, expires),
             StoreOp::NoteReceipts { upload, segment, receipts } => self.note_receipts(upload, segment, &receipts),
             StoreOp::CommitUpload { id, owner, objects, at } => self.commit_upload(id, owner, objects, at),
@@ -205,8 +209,21 @@ impl MapStore {
             let found = self.segments.get(segment).and_then(|segment| segment.placements.get(index));
             found.is_some_and(|p| p.shard != shard && p.standing != crate::model::Standing::Lost)
         });
-        let mut assigned = self.uploads.values().flat_map(|upload| upload.staged.values()).flat_map(|s| &s.assignments);
-        placed || assigned.any(|a| a.node == node && a.sequence == Some(sequence) && a.shard != shard)
+        placed || self.numbers.get(&(node, sequence)).is_some_and(|noted| *noted != shard)
+    }
+
+    /// An assignment has a receipt.
+    fn note(&mut self, assignment: &Assignment) {
+        if let Some(sequence) = assignment.sequence {
+            self.numbers.insert((assignment.node, sequence), assignment.shard);
+        }
+    }
+
+    /// An assignment goes, or its receipt.
+    fn unnote(&mut self, assignment: &Assignment) {
+        if let Some(sequence) = assignment.sequence {
+            self.numbers.remove(&(assignment.node, sequence));
+        }
     }
 
     /// Puts a row in place of the one with its key and keeps the list of its node.

@@ -71,11 +71,32 @@ pub enum StoreOp {
     /// All nodes, by id.
     Nodes,
 
-    /// Begins or finds an upload: same id and owner answers the row as it stands, with its segments, another owner
-    /// `Conflict`. A new one is not committed, whatever the argument says.
+    /// Begins or finds an upload: same id and owner answers the row as it stands and how many segments are staged,
+    /// another owner `Conflict`. A new one is not committed, whatever the argument says.
     BeginUpload(UploadRow),
-    /// The upload and its segments so far, by offset; none once it is committed.
-    Upload {
+    /// The upload and its segments so far, by (offset, id); none once it is committed.
+    StagedSegments {
+        /// Which.
+        id: UploadId,
+        /// Only its owner sees it.
+        owner: OwnerId,
+        /// After this one.
+        after: Option<(u64, SegmentId)>,
+        /// At most; [`ROWS_MAX`].
+        limit: u32,
+    },
+    /// The upload and one segment of it, if that is staged: what a segment costs does not grow with those before it.
+    StagedSegment {
+        /// Which.
+        id: UploadId,
+        /// Only its owner sees it.
+        owner: OwnerId,
+        /// Which segment.
+        segment: SegmentId,
+    },
+    /// The upload and the spans of all its segments so far, by (offset, id); none once it is committed. At most one more
+    /// than [`crate::store::rules::UPLOAD_SEGMENTS_MAX`], which no commit takes.
+    StagedSpans {
         /// Which.
         id: UploadId,
         /// Only its owner sees it.

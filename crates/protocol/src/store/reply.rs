@@ -6,7 +6,7 @@ use crate::{
     message::SetEntry,
     model::{
         AuditRow, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow, SegmentView, StagedSegment,
-        UploadRow, Verdict,
+        StagedSpan, UploadRow, Verdict,
     },
     store::OwedRecord,
 };
@@ -74,8 +74,17 @@ pub enum StoreReply {
     Epoch(u64),
     /// To `PutNode` (one) and `Nodes`.
     Nodes(Vec<NodeRow>),
-    /// To `BeginUpload` and `Upload`.
+    /// To `BeginUpload`.
+    Begun {
+        /// As it stands.
+        upload: UploadRow,
+        /// Segments staged so far.
+        segments: u64,
+    },
+    /// To `StagedSegments` and `StagedSegment` (one at most).
     Upload(UploadRow, Vec<StagedSegment>),
+    /// To `StagedSpans`.
+    Spans(UploadRow, Vec<StagedSpan>),
     /// To `CommitUpload`.
     Committed {
         /// The segments that are now the catalog's, for their descriptors.

@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_types::{SegmentId, ShardId, ShardIndex};
 
 use crate::{
-    model::{SegmentRow, StagedSegment, UploadRow},
+    model::{SegmentRow, StagedSegment, StagedSpan, UploadRow},
     store::NewObject,
 };
+
+/// Segments of one commit at most: 8 TiB in segments of 64 MiB, and their spans are 5 MiB of memory.
+pub const UPLOAD_SEGMENTS_MAX: usize = 128 << 10;
 
 /// Why a segment cannot be staged beside what is there; `known` is its staging so far.
 pub fn stage_fault(upload: &UploadRow, known: Option<&StagedSegment>, staged: &StagedSegment) -> Option<String> {
@@ -42,15 +45,19 @@ fn assignments_fault(staged: &StagedSegment) -> Option<String> {
 }
 
 /// Why these objects cannot be committed from an upload with these segments.
-pub fn commit_fault(upload: &UploadRow, staged: &[StagedSegment], objects: &[NewObject]) -> Option<String> {
-    for segment in staged {
-        let held = segment.assignments.iter().filter(|assignment| assignment.sequence.is_some()).count();
-        if held < usize::from(upload.write_threshold) {
-            let (id, needed) = (segment.segment.id, upload.write_threshold);
+pub fn commit_fault(upload: &UploadRow, staged: &[StagedSpan], objects: &[NewObject]) -> Option<String> {
+    if staged.len() > UPLOAD_SEGMENTS_MAX {
+        return Some(format!(
+            "expected at most {UPLOAD_SEGMENTS_MAX} segments in one upload, got more; put in several"
+        ));
+    }
+    for StagedSpan { segment: id, held, .. } in staged {
+        let needed = upload.write_threshold;
+        if *held < needed {
             return Some(format!("segment {id} has {held} receipts, needs {needed}; put the missing shards first"));
         }
     }
-    let lens: BTreeMap<SegmentId, u64> = staged.iter().map(|s| (s.segment.id, s.segment.len)).collect();
+    let lens: BTreeMap<SegmentId, u64> = staged.iter().map(|span| (span.segment, span.len)).collect();
     objects.iter().find_map(|object| object_fault(upload, &lens, object))
 }
 

@@ -9,7 +9,7 @@ use holdfast_types::{ByteRange, ObjectId, RECORD_LEN_MAX, Root, SegmentId, Wall}
 
 use super::{UploadError, invalid};
 use crate::{
-    model::{ExtentRow, ObjectRow, StagedSegment, UploadRow},
+    model::{ExtentRow, ObjectRow, StagedSpan, UploadRow},
     store::NewObject,
 };
 
@@ -34,7 +34,7 @@ pub struct ObjectSpec {
 /// `offset..offset + sealed_len` of the upload's sealed stream; objects do not overlap.
 pub fn commit(
     upload: &UploadRow,
-    staged: &[StagedSegment],
+    staged: &[StagedSpan],
     objects: Vec<ObjectSpec>,
     now: Wall,
 ) -> Result<Vec<NewObject>, UploadError> {
@@ -144,14 +144,14 @@ fn named(page: Vec<u8>) -> Result<([u8; 32], Vec<u8>), UploadError> {
 }
 
 /// The upload's sealed stream: its segments end to end.
-struct Layout<'a> {
-    segments: Vec<&'a StagedSegment>,
+struct Layout {
+    segments: Vec<StagedSpan>,
     len: u64,
 }
 
-impl<'a> Layout<'a> {
-    fn new(staged: &'a [StagedSegment]) -> Result<Self, UploadError> {
-        let mut segments: Vec<&StagedSegment> = staged.iter().collect();
+impl Layout {
+    fn new(staged: &[StagedSpan]) -> Result<Self, UploadError> {
+        let mut segments = staged.to_vec();
         segments.sort_by_key(|segment| segment.offset);
         let mut len = 0u64;
         for segment in &segments {
@@ -159,7 +159,7 @@ impl<'a> Layout<'a> {
                 let next = "stage the segments of the upload's sealed stream without gap or overlap";
                 return Err(invalid("offset of the next segment", len, segment.offset, next));
             }
-            len = len.saturating_add(segment.segment.len);
+            len = len.saturating_add(segment.len);
         }
         Ok(Self { segments, len })
     }
@@ -173,17 +173,17 @@ impl<'a> Layout<'a> {
     }
 
     fn extents(&self, span: ByteRange) -> Vec<ExtentRow> {
-        let first = self.segments.partition_point(|segment| segment.offset + segment.segment.len <= span.start());
+        let first = self.segments.partition_point(|segment| segment.offset + segment.len <= span.start());
         let mut found = Vec::new();
         for segment in &self.segments[first..] {
-            let whole = ByteRange::at(segment.offset, segment.segment.len).unwrap_or(ByteRange::first(0));
+            let whole = ByteRange::at(segment.offset, segment.len).unwrap_or(ByteRange::first(0));
             let part = span.intersect(whole);
             if part.is_empty() {
                 break;
             }
             found.push(ExtentRow {
                 at: part.start() - span.start(),
-                segment: segment.segment.id,
+                segment: segment.segment,
                 offset: part.start() - segment.offset,
                 len: part.len(),
             });

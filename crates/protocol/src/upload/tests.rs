@@ -67,6 +67,10 @@ fn staged(n: u8, offset: u64, len: u64) -> StagedSegment {
     stage(&begun(), None, spec(n, offset, len), &nodes(8), &BTreeSet::new()).unwrap()
 }
 
+fn spans(staged: &[StagedSegment]) -> Vec<crate::model::StagedSpan> {
+    staged.iter().map(crate::model::StagedSpan::of).collect()
+}
+
 fn places(staged: &StagedSegment) -> Vec<NodeId> {
     staged.assignments.iter().map(|assignment| assignment.node).collect()
 }
@@ -212,7 +216,8 @@ fn an_object_across_two_segments_has_the_extents_of_its_bytes() {
     let cut = len + 10;
     // Two segments; the first object begins 10 bytes in and ends with the first segment, the second one goes on past it.
     let segments = [staged(2, cut + 4, 10_000), staged(1, 0, cut + 4)];
-    let found = commit(&begun(), &segments, vec![object(2, cut, &owner()), object(1, 10, &owner())], Wall(9)).unwrap();
+    let found =
+        commit(&begun(), &spans(&segments), vec![object(2, cut, &owner()), object(1, 10, &owner())], Wall(9)).unwrap();
     let extent = |at, n, offset, len| crate::model::ExtentRow { at, segment: SegmentId([n; 16]), offset, len };
     let second = object(2, 0, &owner()).sealed_len;
     assert_eq!(found[0].extents, [extent(0, 1, cut, 4), extent(4, 2, 0, second - 4)]);
@@ -227,16 +232,17 @@ fn an_object_across_two_segments_has_the_extents_of_its_bytes() {
         staged.assignments.iter_mut().for_each(|assignment| assignment.sequence = Some(Sequence(1)));
         staged
     };
-    assert_eq!(crate::store::rules::commit_fault(&upload, &segments.map(held), &found), None);
+    assert_eq!(crate::store::rules::commit_fault(&upload, &spans(&segments.map(held)), &found), None);
 }
 
 #[test]
 fn a_commit_of_anything_else_is_refused() {
     let upload = begun();
     let segments = [staged(1, 0, 1000)];
-    let refused = |objects: Vec<ObjectSpec>| commit(&upload, &segments, objects, Wall(9)).unwrap_err().to_string();
+    let refused =
+        |objects: Vec<ObjectSpec>| commit(&upload, &spans(&segments), objects, Wall(9)).unwrap_err().to_string();
     let good = || object(1, 0, &owner());
-    assert!(commit(&upload, &segments, vec![good()], Wall(9)).is_ok());
+    assert!(commit(&upload, &spans(&segments), vec![good()], Wall(9)).is_ok());
     assert!(refused(vec![object(1, 990, &owner())]).contains("within the 1000 bytes staged"));
     assert!(refused(vec![object(1, u64::MAX, &owner())]).contains("within the 1000 bytes staged"));
     assert!(refused(vec![good(), object(2, 20, &owner())]).contains("disjoint"));
@@ -254,9 +260,9 @@ fn a_commit_of_anything_else_is_refused() {
     let mut changed = good();
     let at = changed.envelope.len() / 2;
     changed.envelope[at] ^= 1;
-    assert!(commit(&upload, &segments, vec![changed], Wall(9)).is_err());
+    assert!(commit(&upload, &spans(&segments), vec![changed], Wall(9)).is_err());
     // A hole in what was staged.
     let holed = [staged(1, 0, 1000), staged(2, 2000, 1000)];
-    let error = commit(&upload, &holed, vec![good()], Wall(9)).unwrap_err().to_string();
+    let error = commit(&upload, &spans(&holed), vec![good()], Wall(9)).unwrap_err().to_string();
     assert!(error.contains("expected 1000, got 2000"), "{error}");
 }

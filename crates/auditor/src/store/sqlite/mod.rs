@@ -4,6 +4,8 @@
 mod audits;
 mod chores;
 mod codec;
+#[cfg(test)]
+mod growth;
 mod nodes;
 mod objects;
 mod repairs;
@@ -120,7 +122,9 @@ fn reads_only(op: &StoreOp) -> bool {
     matches!(
         op,
         StoreOp::Nodes
-            | StoreOp::Upload { .. }
+            | StoreOp::StagedSegments { .. }
+            | StoreOp::StagedSegment { .. }
+            | StoreOp::StagedSpans { .. }
             | StoreOp::Object { .. }
             | StoreOp::Objects { .. }
             | StoreOp::Extents { .. }
@@ -151,7 +155,9 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::PutNode(node) => nodes::put(db, &node).await,
         StoreOp::Nodes => nodes::all(db).await,
         StoreOp::BeginUpload(row) => uploads::begin(db, &row).await,
-        StoreOp::Upload { id, owner } => uploads::get(db, id, owner).await,
+        StoreOp::StagedSegments { id, owner, after, limit } => uploads::staged(db, id, owner, after, limit).await,
+        StoreOp::StagedSegment { id, owner, segment } => uploads::staged_one(db, id, owner, segment).await,
+        StoreOp::StagedSpans { id, owner } => uploads::staged_spans(db, id, owner).await,
         StoreOp::StageSegment { staged, expires } => uploads::stage(db, &staged, expires).await,
         StoreOp::NoteReceipts { upload, segment, receipts } => uploads::receipts(db, upload, segment, &receipts).await,
         StoreOp::CommitUpload { id, owner, objects, at } => uploads::commit::commit(db, id, owner, &objects, at).await,

@@ -3,7 +3,7 @@
 pub(super) mod commit;
 
 use holdfast_protocol::{
-    model::{Assignment, DeletionRow, StagedSegment, UploadRow},
+    model::{Assignment, DeletionRow, StagedSegment, StagedSpan, UploadRow},
     store::{StoreReply, rules},
 };
 use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardId, ShardIndex, UploadId, Wall};
@@ -13,6 +13,9 @@ use super::{
     codec::{Result, bytes, code, int, maybe_uint, small, text, uint},
     rows::{self, account, claimed, drop_copy, sequence_taken, withdraw_deletion},
 };
+
+/// Segments of an upload that are in memory at once while it is dropped: under 1 MiB at 8+4.
+const DROPPED_AT_ONCE: u32 = 256;
 
 pub(super) async fn begin(db: &mut SqliteConnection, row: &UploadRow) -> Result<StoreReply> {
     sqlx::query(
@@ -29,18 +32,44 @@ pub(super) async fn begin(db: &mut SqliteConnection, row: &UploadRow) -> Result<
     .bind(int(row.expires.0)?)
     .execute(&mut *db)
     .await?;
-    match get(db, row.id, row.owner).await? {
-        StoreReply::NotFound => Ok(StoreReply::Conflict("the upload id is taken; draw another".into())),
-        found => Ok(found),
+    let Some(upload) = own(db, row.id, row.owner).await? else {
+        return Ok(StoreReply::Conflict("the upload id is taken; draw another".into()));
+    };
+    let counted = sqlx::query("SELECT COUNT(*) AS segments FROM segment WHERE upload = ? AND committed = 0")
+        .bind(&row.id.0[..])
+        .fetch_one(db)
+        .await?;
+    Ok(StoreReply::Begun { upload, segments: uint(&counted, "segments")? })
+}
+
+pub(super) async fn staged(
+    db: &mut SqliteConnection,
+    id: UploadId,
+    owner: OwnerId,
+    after: Option<(u64, SegmentId)>,
+    limit: u32,
+) -> Result<StoreReply> {
+    match own(db, id, owner).await? {
+        Some(row) => Ok(StoreReply::Upload(row, page_of(db, id, after, limit).await?)),
+        None => Ok(StoreReply::NotFound),
     }
 }
 
-pub(super) async fn get(db: &mut SqliteConnection, id: UploadId, owner: OwnerId) -> Result<StoreReply> {
+pub(super) async fn staged_one(
+    db: &mut SqliteConnection,
+    id: UploadId,
+    owner: OwnerId,
+    segment: SegmentId,
+) -> Result<StoreReply> {
     match own(db, id, owner).await? {
-        Some(row) => {
-            let staged = staged_of(db, id).await?;
-            Ok(StoreReply::Upload(row, staged))
-        }
+        Some(row) => Ok(StoreReply::Upload(row, one_of(db, id, segment).await?.into_iter().collect())),
+        None => Ok(StoreReply::NotFound),
+    }
+}
+
+pub(super) async fn staged_spans(db: &mut SqliteConnection, id: UploadId, owner: OwnerId) -> Result<StoreReply> {
+    match own(db, id, owner).await? {
+        Some(row) => Ok(StoreReply::Spans(row, spans_of(db, id).await?)),
         None => Ok(StoreReply::NotFound),
     }
 }
@@ -67,19 +96,79 @@ fn upload(row: &SqliteRow) -> Result<UploadRow> {
     })
 }
 
-/// Uncommitted segments of an upload, by offset.
-pub(super) async fn staged_of(db: &mut SqliteConnection, id: UploadId) -> Result<Vec<StagedSegment>> {
-    let found = sqlx::query("SELECT * FROM segment WHERE upload = ? AND committed = 0 ORDER BY upload_offset, id")
-        .bind(&id.0[..])
-        .fetch_all(&mut *db)
-        .await?;
+/// Uncommitted segments of an upload, by (offset, id).
+async fn page_of(
+    db: &mut SqliteConnection,
+    id: UploadId,
+    after: Option<(u64, SegmentId)>,
+    limit: u32,
+) -> Result<Vec<StagedSegment>> {
+    // No segment starts before byte 0: without `after`, everything does.
+    let (offset, segment) = match after {
+        Some((offset, segment)) => (int(offset)?, segment.0.to_vec()),
+        None => (-1, Vec::new()),
+    };
+    let found = sqlx::query(
+        "SELECT * FROM segment WHERE upload = ?1 AND committed = 0 AND (upload_offset, id) > (?2, ?3)
+         ORDER BY upload_offset, id LIMIT ?4",
+    )
+    .bind(&id.0[..])
+    .bind(offset)
+    .bind(segment)
+    .bind(rows::bounded(limit))
+    .fetch_all(&mut *db)
+    .await?;
     let mut staged = Vec::with_capacity(found.len());
     for row in &found {
-        let segment = rows::segment(row)?;
-        let assignments = assignments_of(db, segment.id).await?;
-        staged.push(StagedSegment { upload: id, offset: uint(row, "upload_offset")?, segment, assignments });
+        staged.push(with_assignments(db, row).await?);
     }
     Ok(staged)
+}
+
+/// One uncommitted segment of an upload.
+pub(super) async fn one_of(
+    db: &mut SqliteConnection,
+    id: UploadId,
+    segment: SegmentId,
+) -> Result<Option<StagedSegment>> {
+    let found = sqlx::query("SELECT * FROM segment WHERE id = ? AND upload = ? AND committed = 0")
+        .bind(&segment.0[..])
+        .bind(&id.0[..])
+        .fetch_optional(&mut *db)
+        .await?;
+    match &found {
+        Some(row) => Ok(Some(with_assignments(db, row).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn with_assignments(db: &mut SqliteConnection, row: &SqliteRow) -> Result<StagedSegment> {
+    let segment = rows::segment(row)?;
+    let assignments = assignments_of(db, segment.id).await?;
+    let upload = UploadId(bytes(row, "upload")?);
+    Ok(StagedSegment { upload, offset: uint(row, "upload_offset")?, segment, assignments })
+}
+
+/// What a commit looks at of an upload's segments, by (offset, id).
+pub(super) async fn spans_of(db: &mut SqliteConnection, id: UploadId) -> Result<Vec<StagedSpan>> {
+    let found = sqlx::query(
+        "SELECT id, upload_offset, len,
+                (SELECT COUNT(sequence) FROM assignment WHERE assignment.segment = segment.id) AS held
+         FROM segment WHERE upload = ? AND committed = 0 ORDER BY upload_offset, id LIMIT ?",
+    )
+    .bind(&id.0[..])
+    .bind(rules::UPLOAD_SEGMENTS_MAX as i64 + 1)
+    .fetch_all(db)
+    .await?;
+    let span = |row: &SqliteRow| {
+        Ok(StagedSpan {
+            offset: uint(row, "upload_offset")?,
+            segment: SegmentId(bytes(row, "id")?),
+            len: uint(row, "len")?,
+            held: small(row, "held")?,
+        })
+    };
+    found.iter().map(span).collect()
 }
 
 async fn assignments_of(db: &mut SqliteConnection, segment: SegmentId) -> Result<Vec<Assignment>> {
@@ -271,8 +360,15 @@ pub(super) async fn abort(db: &mut SqliteConnection, id: UploadId, owner: OwnerI
 }
 
 async fn drop_upload(db: &mut SqliteConnection, id: UploadId, due: Wall) -> Result<()> {
-    for staged in staged_of(db, id).await? {
-        drop_staged(db, &staged, due).await?;
+    // Page by page: what an upload staged has no bound.
+    loop {
+        let page = page_of(db, id, None, DROPPED_AT_ONCE).await?;
+        for staged in &page {
+            drop_staged(db, staged, due).await?;
+        }
+        if page.is_empty() {
+            break;
+        }
     }
     // Its id may be drawn again: what it committed must not look like the next one's.
     sqlx::query("UPDATE segment SET upload = x'' WHERE upload = ?").bind(&id.0[..]).execute(&mut *db).await?;

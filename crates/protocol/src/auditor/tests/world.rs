@@ -338,7 +338,7 @@ impl World {
             plain_len: 20_000,
             pages: sealed.pages.into_iter().map(|page| page.bytes).collect(),
         };
-        let objects = upload::commit(&row, &[staged], vec![spec], wall).unwrap();
+        let objects = upload::commit(&row, &[crate::model::StagedSpan::of(&staged)], vec![spec], wall).unwrap();
         let reply = self.store.apply(StoreOp::CommitUpload { id, owner, objects, at: wall });
         assert_eq!(reply, StoreReply::Committed { segments: vec![SegmentId([n; 16])] });
         self.tell(Event::Command(Command::CatalogChanged));

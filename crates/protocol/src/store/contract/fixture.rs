@@ -207,7 +207,7 @@ pub(super) fn commit(store: &mut dyn Store, up: u8, of: u8, objects: Vec<NewObje
 #[track_caller]
 pub(super) fn put(store: &mut dyn Store, n: u8) {
     let reply = store.apply(StoreOp::BeginUpload(upload(n, 1)));
-    assert!(matches!(reply, StoreReply::Upload(..)), "{reply:?}");
+    assert!(matches!(reply, StoreReply::Begun { .. }), "{reply:?}");
     stage(store, staged(n, n, 1, 0, [1, 2, 3, 4]), 4);
     let segments = commit(store, n, 1, vec![object(n, 1, vec![extent(0, n, 0, 2 * SHARD)])]);
     assert_eq!(segments, vec![segment_id(n)]);

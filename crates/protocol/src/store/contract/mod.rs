@@ -26,7 +26,7 @@ macro_rules! promises {
 promises! {
     nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there;
     uploads: beginning_twice_finds_the_same_upload, an_upload_is_seen_by_its_owner_only,
-        staging_reserves_and_restaging_moves_the_reservation, staging_what_does_not_fit_changes_nothing,
+        staged_segments_come_in_pages_one_by_one_and_as_spans, staging_reserves_and_restaging_moves_the_reservation, staging_what_does_not_fit_changes_nothing,
         receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
         a_commit_is_all_or_nothing, a_second_commit_answers_the_same, a_commit_below_all_shards_leaves_the_rest_absent,
         an_object_put_twice_keeps_the_first_copy, an_expired_upload_leaves_nothing_but_deletions,

@@ -136,7 +136,12 @@ impl Walk {
     fn staged(&mut self) -> Vec<StagedSegment> {
         for _ in 0..8 {
             let (id, of) = self.whose();
-            match self.map.apply(StoreOp::Upload { id: upload_id(id), owner: owner(of) }) {
+            match self.map.apply(StoreOp::StagedSegments {
+                id: upload_id(id),
+                owner: owner(of),
+                after: None,
+                limit: 99,
+            }) {
                 StoreReply::Upload(_, staged) if !staged.is_empty() => return staged,
                 _ => {}
             }
@@ -359,7 +364,11 @@ impl Walk {
             ops.push(StoreOp::Objects { owner: owner(of), after: None, limit: 99 });
             for n in 1..=UPLOADS {
                 let (owner, id) = (owner(of), object_id(n));
-                ops.push(StoreOp::Upload { id: upload_id(n), owner });
+                let (up, after) = (upload_id(n), Some((1500, segment_id(6))));
+                ops.push(StoreOp::StagedSegments { id: up, owner, after: None, limit: 99 });
+                ops.push(StoreOp::StagedSegments { id: up, owner, after, limit: 2 });
+                ops.push(StoreOp::StagedSegment { id: up, owner, segment: segment_id(n) });
+                ops.push(StoreOp::StagedSpans { id: up, owner });
                 ops.push(StoreOp::Object { owner, id });
                 ops.push(StoreOp::PageRoots { owner, id });
                 ops.push(StoreOp::Extents { owner, id, from: 1500, to: 5000, limit: 9 });

@@ -6,16 +6,20 @@ use holdfast_types::{Sequence, ShardIndex, Wall};
 
 use super::fixture::*;
 use crate::{
-    model::{CommitmentState, StagedSegment, Standing, UploadRow},
+    model::{CommitmentState, StagedSegment, StagedSpan, Standing, UploadRow},
     store::{FENCE_NONE, NewObject, Store, StoreOp, StoreReply},
 };
 
 #[track_caller]
 fn found(store: &mut dyn Store, up: u8) -> (UploadRow, Vec<StagedSegment>) {
-    match store.apply(StoreOp::Upload { id: upload_id(up), owner: owner(1) }) {
+    match store.apply(all_of(up, 1)) {
         StoreReply::Upload(row, staged) => (row, staged),
         other => panic!("expected upload {up}, got {other:?}"),
     }
+}
+
+fn all_of(up: u8, of: u8) -> StoreOp {
+    StoreOp::StagedSegments { id: upload_id(up), owner: owner(of), after: None, limit: 99 }
 }
 
 fn stage_op(staged: StagedSegment) -> StoreOp {
@@ -25,7 +29,7 @@ fn stage_op(staged: StagedSegment) -> StoreOp {
 pub(super) fn beginning_twice_finds_the_same_upload(store: &mut dyn Store) {
     nodes(store, 4);
     let begun = store.apply(StoreOp::BeginUpload(UploadRow { committed: true, ..upload(1, 1) }));
-    assert_eq!(begun, StoreReply::Upload(upload(1, 1), vec![]));
+    assert_eq!(begun, StoreReply::Begun { upload: upload(1, 1), segments: 0 });
     done(store, stage_op(staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4])));
     done(store, stage_op(staged(1, 7, 1, 0, [1, 2, 3, 4])));
     store.reopen();
@@ -33,18 +37,54 @@ pub(super) fn beginning_twice_finds_the_same_upload(store: &mut dyn Store) {
     let again = store.apply(StoreOp::BeginUpload(other));
     let row = UploadRow { expires: Wall(START.0 + 9000), ..upload(1, 1) };
     let segments = vec![staged(1, 7, 1, 0, [1, 2, 3, 4]), staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4])];
-    assert_eq!(again, StoreReply::Upload(row, segments));
+    assert_eq!(again, StoreReply::Begun { upload: row.clone(), segments: 2 });
+    assert_eq!(found(store, 1), (row, segments));
     conflict(store, StoreOp::BeginUpload(upload(1, 2)));
 }
 
 pub(super) fn an_upload_is_seen_by_its_owner_only(store: &mut dyn Store) {
     nodes(store, 4);
     store.apply(StoreOp::BeginUpload(upload(1, 1)));
-    assert_eq!(store.apply(StoreOp::Upload { id: upload_id(1), owner: owner(2) }), StoreReply::NotFound);
+    assert_eq!(store.apply(all_of(1, 2)), StoreReply::NotFound);
     assert_eq!(store.apply(stage_op(staged(1, 1, 2, 0, [1, 2, 3, 4]))), StoreReply::NotFound);
     let theirs = StoreOp::CommitUpload { id: upload_id(1), owner: owner(2), objects: vec![], at: START };
     assert_eq!(store.apply(theirs), StoreReply::NotFound);
     assert_eq!(found(store, 1), (upload(1, 1), vec![]));
+}
+
+pub(super) fn staged_segments_come_in_pages_one_by_one_and_as_spans(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    stage(store, staged(1, 3, 1, 2 * SHARD, [1, 2, 3, 4]), 3);
+    stage(store, staged(1, 5, 1, 0, [1, 2, 3, 4]), 4);
+    // Where two are at one offset, for the time being, the id decides.
+    stage(store, staged(1, 2, 1, 2 * SHARD, [1, 2, 3, 4]), 0);
+    let (row, all) = found(store, 1);
+    assert_eq!(all.iter().map(|staged| staged.segment.id.0[0]).collect::<Vec<_>>(), [5, 2, 3]);
+    let page = |after: Option<(u64, u8)>, limit: u32| {
+        let after = after.map(|(offset, n)| (offset, segment_id(n)));
+        StoreOp::StagedSegments { id: upload_id(1), owner: owner(1), after, limit }
+    };
+    assert_eq!(store.apply(page(None, 2)), StoreReply::Upload(row.clone(), all[..2].to_vec()));
+    assert_eq!(store.apply(page(Some((2 * SHARD, 2)), 2)), StoreReply::Upload(row.clone(), all[2..].to_vec()));
+    assert_eq!(store.apply(page(Some((2 * SHARD, 3)), 2)), StoreReply::Upload(row.clone(), vec![]));
+    let one = |n: u8, of: u8| StoreOp::StagedSegment { id: upload_id(1), owner: owner(of), segment: segment_id(n) };
+    for found in &all {
+        let n = found.segment.id.0[0];
+        assert_eq!(store.apply(one(n, 1)), StoreReply::Upload(row.clone(), vec![found.clone()]));
+    }
+    assert_eq!(store.apply(one(9, 1)), StoreReply::Upload(row.clone(), vec![]));
+    // Staged by another upload of the same owner: not this one's.
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    stage(store, staged(2, 9, 1, 0, [1, 2, 3, 4]), 0);
+    assert_eq!(store.apply(one(9, 1)), StoreReply::Upload(row.clone(), vec![]));
+    assert_eq!(store.apply(one(5, 2)), StoreReply::NotFound);
+    let spans = StoreOp::StagedSpans { id: upload_id(1), owner: owner(1) };
+    assert_eq!(store.apply(spans.clone()), StoreReply::Spans(row, all.iter().map(StagedSpan::of).collect()));
+    let theirs = StoreOp::StagedSpans { id: upload_id(1), owner: owner(2) };
+    assert_eq!(store.apply(theirs), StoreReply::NotFound);
+    done(store, StoreOp::AbortUpload { id: upload_id(1), owner: owner(1), at: START });
+    assert_eq!((store.apply(one(5, 1)), store.apply(spans)), (StoreReply::NotFound, StoreReply::NotFound));
 }
 
 pub(super) fn staging_reserves_and_restaging_moves_the_reservation(store: &mut dyn Store) {
@@ -158,13 +198,17 @@ pub(super) fn a_second_commit_answers_the_same(store: &mut dyn Store) {
     assert_eq!(commit(store, 1, 1, vec![]), vec![segment_id(1)]);
     let (row, segments) = found(store, 1);
     assert!(row.committed && segments.is_empty());
+    let one = StoreOp::StagedSegment { id: upload_id(1), owner: owner(1), segment: segment_id(1) };
+    assert_eq!(store.apply(one), StoreReply::Upload(row.clone(), vec![]));
+    let spans = StoreOp::StagedSpans { id: upload_id(1), owner: owner(1) };
+    assert_eq!(store.apply(spans), StoreReply::Spans(row, vec![]));
     conflict(store, stage_op(staged(1, 5, 1, 0, [1, 2, 3, 4])));
     let late = vec![(ShardIndex(0), node_id(1), Sequence(77))];
     done(store, StoreOp::NoteReceipts { upload: upload_id(1), segment: segment_id(1), receipts: late });
     assert_eq!((view(store, 1), used(store)), before);
     // Its expiry takes the upload's row and nothing else.
     done(store, StoreOp::ExpireUploads { now: Wall(START.0 + 99_999) });
-    assert_eq!(store.apply(StoreOp::Upload { id: upload_id(1), owner: owner(1) }), StoreReply::NotFound);
+    assert_eq!(store.apply(all_of(1, 1)), StoreReply::NotFound);
     assert_eq!((view(store, 1), used(store)), before);
     assert_eq!(deletions(store), vec![]);
     // Nor can its segment id be used again.
@@ -220,7 +264,7 @@ pub(super) fn an_expired_upload_leaves_nothing_but_deletions(store: &mut dyn Sto
     done(store, StoreOp::ExpireUploads { now: Wall(START.0 + 6000) });
     assert_eq!(found(store, 1).1.len(), 1);
     done(store, StoreOp::ExpireUploads { now: Wall(START.0 + 6001) });
-    assert_eq!(store.apply(StoreOp::Upload { id: upload_id(1), owner: owner(1) }), StoreReply::NotFound);
+    assert_eq!(store.apply(all_of(1, 1)), StoreReply::NotFound);
     assert!(used(store).values().all(|used| *used == 0));
     assert_eq!(deletions(store).len(), 4);
     // The client comes back and puts the same segment: what it claims is not deleted any more.
@@ -239,7 +283,7 @@ pub(super) fn an_aborted_upload_leaves_nothing_but_deletions(store: &mut dyn Sto
     assert_eq!(found(store, 2).1.len(), 1);
     for _ in 0..2 {
         done(store, abort(2, 1));
-        assert_eq!(store.apply(StoreOp::Upload { id: upload_id(2), owner: owner(1) }), StoreReply::NotFound);
+        assert_eq!(store.apply(all_of(2, 1)), StoreReply::NotFound);
         assert!(used(store).values().all(|used| *used == SHARD));
         let queued: Vec<_> = deletions(store).into_iter().map(|row| (row.shard, row.due)).collect();
         assert_eq!(queued, (0..4).map(|index| (shard_id(2, index), START)).collect::<Vec<_>>());

@@ -61,6 +61,7 @@ impl MapStore {
         for assignment in staged.flat_map(|staged| &mut staged.assignments).filter(|a| a.node == verdict.node) {
             assignment.sequence = None;
         }
+        self.numbers.retain(|(node, _), _| *node != verdict.node);
         self.judge(verdict)
     }
 

@@ -31,6 +31,10 @@ fn assert_invariants(map: &MapStore) {
     assert!(map.deletions.keys().all(|key| !claims.contains(key)), "a placed shard is queued for deletion");
     let listed: BTreeSet<_> = placed().map(|p| (p.node, p.sequence, p.segment, p.index)).collect();
     assert_eq!(listed, map.on_node);
+    let assigned = || map.uploads.values().flat_map(|upload| upload.staged.values()).flat_map(|s| &s.assignments);
+    let noted: BTreeMap<_, _> = assigned().filter_map(|a| Some(((a.node, a.sequence?), a.shard))).collect();
+    assert_eq!(noted, map.numbers);
+    assert_eq!(noted.len(), assigned().filter(|a| a.sequence.is_some()).count(), "one number for two shards");
     let mut numbers = BTreeSet::new();
     for placement in placed().filter(|placement| placement.standing != Standing::Lost) {
         assert!(numbers.insert((placement.node, placement.sequence)), "one number for two shards");

@@ -5,23 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardIndex, UploadId, Wall};
 
 use crate::{
-    model::{CommitmentState, Placement, StagedSegment, Standing, UploadRow},
+    model::{CommitmentState, Placement, StagedSegment, StagedSpan, Standing, UploadRow},
     store::{
         FENCE_NONE, MapStore, NewObject, StoreReply,
-        map::{Object, Segment, Upload, conflict},
+        map::{Object, Segment, Upload, conflict, rows},
         rules,
     },
 };
 
 impl Upload {
-    fn in_order(&self) -> Vec<StagedSegment> {
-        let mut staged: Vec<_> = self.staged.values().cloned().collect();
+    fn in_order(&self) -> Vec<&StagedSegment> {
+        let mut staged: Vec<_> = self.staged.values().collect();
         staged.sort_by_key(|segment| (segment.offset, segment.segment.id));
         staged
     }
 
-    fn reply(&self) -> StoreReply {
-        StoreReply::Upload(self.row.clone(), self.in_order())
+    fn spans(&self) -> Vec<StagedSpan> {
+        self.in_order().into_iter().take(rules::UPLOAD_SEGMENTS_MAX + 1).map(StagedSpan::of).collect()
     }
 }
 
@@ -38,11 +38,30 @@ impl MapStore {
         if upload.row.owner != owner {
             return conflict("the upload id is taken; draw another");
         }
-        upload.reply()
+        StoreReply::Begun { upload: upload.row.clone(), segments: upload.staged.len() as u64 }
     }
 
-    pub(super) fn upload(&self, id: UploadId, owner: OwnerId) -> StoreReply {
-        self.own_upload(id, owner).map_or(StoreReply::NotFound, Upload::reply)
+    pub(super) fn staged_segments(
+        &self,
+        id: UploadId,
+        owner: OwnerId,
+        after: Option<(u64, SegmentId)>,
+        limit: u32,
+    ) -> StoreReply {
+        let Some(upload) = self.own_upload(id, owner) else { return StoreReply::NotFound };
+        let place = |staged: &StagedSegment| Some((staged.offset, staged.segment.id));
+        let page = upload.in_order().into_iter().filter(|staged| place(staged) > after).take(rows(limit));
+        StoreReply::Upload(upload.row.clone(), page.cloned().collect())
+    }
+
+    pub(super) fn staged_segment(&self, id: UploadId, owner: OwnerId, segment: SegmentId) -> StoreReply {
+        let Some(upload) = self.own_upload(id, owner) else { return StoreReply::NotFound };
+        StoreReply::Upload(upload.row.clone(), upload.staged.get(&segment).cloned().into_iter().collect())
+    }
+
+    pub(super) fn staged_spans(&self, id: UploadId, owner: OwnerId) -> StoreReply {
+        let found = self.own_upload(id, owner);
+        found.map_or(StoreReply::NotFound, |upload| StoreReply::Spans(upload.row.clone(), upload.spans()))
     }
 
     pub(super) fn stage_segment(&mut self, mut staged: StagedSegment, expires: Wall) -> StoreReply {
@@ -78,9 +97,11 @@ impl MapStore {
         for assignment in &old {
             self.free(assignment.node, len);
             self.claims.remove(&(assignment.node, assignment.shard));
+            self.unnote(assignment);
         }
         for assignment in &staged.assignments {
             self.reserve(assignment.node, len);
+            self.note(assignment);
             self.claim(assignment.node, assignment.shard);
         }
         if let Some(upload) = self.uploads.get_mut(&staged.upload) {
@@ -110,7 +131,11 @@ impl MapStore {
             let staged = self.uploads.get_mut(&upload).and_then(|upload| upload.staged.get_mut(&segment));
             let mut assignments = staged.into_iter().flat_map(|staged| &mut staged.assignments);
             if let Some(found) = assignments.find(|a| a.index == *index && a.node == *node && a.shard == shard) {
+                let before = *found;
                 found.sequence = Some(*sequence);
+                let after = *found;
+                self.unnote(&before);
+                self.note(&after);
             }
         }
         StoreReply::Done
@@ -127,10 +152,10 @@ impl MapStore {
         if upload.row.committed {
             return StoreReply::Committed { segments: upload.segments.clone() };
         }
-        let staged = upload.in_order();
-        if let Some(why) = rules::commit_fault(&upload.row, &staged, &objects) {
+        if let Some(why) = rules::commit_fault(&upload.row, &upload.spans(), &objects) {
             return conflict(why);
         }
+        let staged: Vec<StagedSegment> = upload.in_order().into_iter().cloned().collect();
         let mut users: BTreeMap<SegmentId, BTreeSet<_>> = BTreeMap::new();
         for object in objects {
             let key = (owner, object.row.id);
@@ -166,6 +191,7 @@ impl MapStore {
         let (id, len) = (row.id, row.shard_len);
         self.segments.insert(id, Segment { row, placements: BTreeMap::new(), revision: 1, described: 0, objects });
         for assignment in assignments {
+            self.unnote(&assignment);
             let Some(sequence) = assignment.sequence else {
                 // It may still arrive there: then it is an orphan, and a repair may want it before its grace is over.
                 self.free(assignment.node, len);
@@ -189,6 +215,7 @@ impl MapStore {
 
     fn drop_staged(&mut self, staged: &StagedSegment, due: Wall) {
         for assignment in &staged.assignments {
+            self.unnote(assignment);
             let owner = staged.segment.owner;
             self.drop_copy(assignment.node, assignment.shard, owner, staged.segment.shard_len, due);
         }

@@ -9,7 +9,7 @@ use holdfast_protocol::{
 use holdfast_types::{OwnerId, SegmentId, UploadId, Wall};
 use sqlx::SqliteConnection;
 
-use super::{drop_staged, own, staged_of};
+use super::{drop_staged, one_of, own, spans_of};
 use crate::store::sqlite::{
     codec::{Result, bytes, int},
     rows::account,
@@ -29,7 +29,7 @@ pub(in crate::store::sqlite) async fn commit(
     if upload.committed {
         return Ok(StoreReply::Committed { segments: committed_of(db, id).await? });
     }
-    let staged = staged_of(db, id).await?;
+    let staged = spans_of(db, id).await?;
     if let Some(why) = rules::commit_fault(&upload, &staged, objects) {
         return Ok(StoreReply::Conflict(why));
     }
@@ -40,12 +40,14 @@ pub(in crate::store::sqlite) async fn commit(
         }
     }
     let mut segments = Vec::new();
-    for segment in &staged {
-        if used.contains(&segment.segment.id) {
-            enter(db, segment).await?;
-            segments.push(segment.segment.id);
+    // One segment in memory at a time, however many there are.
+    for span in &staged {
+        let Some(segment) = one_of(db, id, span.segment).await? else { continue };
+        if used.contains(&span.segment) {
+            enter(db, &segment).await?;
+            segments.push(span.segment);
         } else {
-            drop_staged(db, segment, at).await?;
+            drop_staged(db, &segment, at).await?;
         }
     }
     sqlx::query("UPDATE upload SET committed = 1 WHERE id = ?").bind(&id.0[..]).execute(db).await?;
