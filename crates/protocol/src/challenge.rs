@@ -72,7 +72,7 @@ impl Challenge {
 
     /// The coefficients of the set's blobs.
     pub fn gammas(&self) -> Gammas {
-        Gammas { stream: self.bound("holdfast 2026 fold gamma v1").stream(), first: 0, block: None }
+        Gammas::of(&self.bound("holdfast 2026 fold gamma v1"))
     }
 
     /// Where the fold is opened: 64 uniform bytes, reduced.
@@ -122,6 +122,11 @@ pub struct Gammas {
 }
 
 impl Gammas {
+    /// Those of one transcript, which nothing else is drawn from.
+    pub(crate) fn of(transcript: &Transcript) -> Self {
+        Self { stream: transcript.stream(), first: 0, block: None }
+    }
+
     /// γ of the set's blob `number`. Neighbours come out of one derivation.
     pub fn at(&mut self, number: u64) -> Gamma {
         let within = (number % GAMMAS_AT_ONCE as u64) as usize;

@@ -27,3 +27,4 @@ pub mod set;
 pub mod store;
 pub mod upload;
 pub mod verify;
+pub mod witness;

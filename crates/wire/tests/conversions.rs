@@ -1,6 +1,10 @@
 //! What is valid comes back as it went; what is not is refused, whatever the bytes.
 
-use holdfast_protocol::{message::*, model::*};
+use holdfast_protocol::{
+    message::*,
+    model::*,
+    witness::{Witness, WitnessId, WitnessSeed},
+};
 use holdfast_types::*;
 use holdfast_wire::{DecodeError, convert::*, pb};
 use proptest::{collection::vec, option, prelude::*};
@@ -272,7 +276,10 @@ proptest! {
         let assignment = ShardAssignment { index: ShardIndex(3), shard: segment.shards[0], node, grant, sequence };
         let staged = Staged { assignments: vec![assignment], expires: Wall(7) };
         prop_assert_eq!(Staged::try_from(crossed(pb::auditor::v1::StageSegmentResponse::from(&staged))), Ok(staged));
-        let stage = StageSegment { upload: UploadId([1; 16]), offset, segment, avoid };
+        let witness = Witness { id: WitnessId([5; 16]), seed: WitnessSeed::new([6; 32]), y: [7; 32] };
+        let witnesses = vec![ShardWitness { index: ShardIndex(1), witness }];
+        let commitments = vec![ShardCommitments { index: ShardIndex(0), list: vec![8; 100] }];
+        let stage = StageSegment { upload: UploadId([1; 16]), offset, segment, avoid, witnesses, commitments };
         prop_assert_eq!(StageSegment::try_from(crossed(pb::auditor::v1::StageSegmentRequest::from(&stage))), Ok(stage));
     }
 

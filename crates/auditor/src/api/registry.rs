@@ -117,7 +117,9 @@ impl Api {
                     Standing::Lost => holding.lost += 1,
                 }
                 let pending = placement.commitment == CommitmentState::Pending;
-                holding.pending_commitments += u64::from(pending && placement.standing.is_good());
+                let owed = u64::from(pending && placement.standing.is_good());
+                holding.pending_commitments += owed;
+                holding.pending_bytes += owed * placement.len;
             }
             match page.last() {
                 Some(last) if page.len() == ROWS_MAX as usize => from = Sequence(last.sequence.0 + 1),

@@ -39,6 +39,7 @@ impl StatusService for Api {
             repairs_running: shared.repairs_running.load(Ordering::Relaxed),
             alerts: alerts.values().map(cut).collect(),
             policies: shared.policies.values().map(Into::into).collect(),
+            commitments: None,
         }))
     }
 }

@@ -100,7 +100,7 @@ impl Show {
     fn run(self) -> Result<(), Failure> {
         let id = self.node;
         let (node, holding) = self.client.ask(|auditor| async move { Ok(auditor.node(id).await?) })?;
-        let NodeHolding { shards, good, damaged, lost, pending_commitments } = holding;
+        let NodeHolding { shards, good, damaged, lost, pending_commitments, .. } = holding;
         if self.client.json {
             let mut object = described(&node);
             object["holding"] = json!({

@@ -2,6 +2,7 @@
 //! comes over a link is checked in form here and in content by whoever asked.
 
 mod call;
+mod commitments;
 mod shard;
 
 use std::{

@@ -278,7 +278,14 @@ impl Driver<'_> {
 
     fn stage(&mut self, token: Token, segment: SegmentId, avoid: Vec<NodeId>) {
         let Some(live) = self.live.get(&segment) else { return };
-        let request = StageSegment { upload: self.upload.id, offset: live.offset, segment: live.spec.clone(), avoid };
+        let request = StageSegment {
+            upload: self.upload.id,
+            offset: live.offset,
+            segment: live.spec.clone(),
+            avoid,
+            witnesses: vec![],
+            commitments: vec![],
+        };
         let auditor = self.client.auditor.clone();
         self.spawn(token, async move { Reply::Staged(segment, auditor.stage_segment(&request).await) });
     }

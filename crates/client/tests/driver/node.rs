@@ -308,6 +308,27 @@ impl NodeService for Node {
         Err(Status::unimplemented("not in these tests"))
     }
 
+    async fn get_commitments(
+        &self,
+        _: Request<pb::GetCommitmentsRequest>,
+    ) -> Result<Response<pb::GetCommitmentsResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn open_witness(
+        &self,
+        _: Request<pb::OpenWitnessRequest>,
+    ) -> Result<Response<pb::OpenWitnessResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn put_commitments(
+        &self,
+        _: Request<pb::PutCommitmentsRequest>,
+    ) -> Result<Response<pb::PutCommitmentsResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
     async fn stat(&self, _: Request<pb::StatRequest>) -> Result<Response<pb::StatResponse>, Status> {
         Err(Status::unimplemented("not in these tests"))
     }

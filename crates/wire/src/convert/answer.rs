@@ -14,7 +14,7 @@ use crate::{
 /// Bytes of one shard's multi-proof at most: 512 leaves of 1 KiB with 16 siblings of 32 bytes each, and its header.
 const PROOF_LEN_MAX: usize = 3 << 19;
 /// A node that cannot answer within a day is silent, whatever it says.
-const RETRY_AFTER_MAX: u64 = 24 * 3_600_000;
+pub(super) const RETRY_AFTER_MAX: u64 = 24 * 3_600_000;
 
 impl TryFrom<pb::DamagedRange> for DamagedRange {
     type Error = DecodeError;

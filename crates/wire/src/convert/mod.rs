@@ -15,6 +15,7 @@ mod shard;
 mod status;
 mod upload;
 mod verdict;
+mod witness;
 
 pub use challenge::DEADLINE_MAX;
 pub use locate::{LocateExtents, LocatedExtent, SegmentLocation, ShardLocation};
@@ -38,3 +39,4 @@ pub use upload::{
 pub use verdict::{
     EXCEPTIONS_IN_MESSAGE_MAX, ListVerdicts, RunAudit, VERDICTS_PAGE_MAX, VerdictView, WatchVerdicts, verdict_message,
 };
+pub use witness::{GetCommitments, OpenWitness, PutCommitments, ShardCommitments, ShardWitness};

@@ -326,19 +326,21 @@ pub struct NodeHolding {
     pub lost: u64,
     /// Good ones whose commitments are not accepted yet.
     pub pending_commitments: u64,
+    /// Their bytes.
+    pub pending_bytes: u64,
 }
 
 impl From<pb::NodeHolding> for NodeHolding {
     fn from(message: pb::NodeHolding) -> Self {
-        let pb::NodeHolding { shards, good, damaged, lost, pending_commitments } = message;
-        Self { shards, good, damaged, lost, pending_commitments }
+        let pb::NodeHolding { shards, good, damaged, lost, pending_commitments, pending_bytes } = message;
+        Self { shards, good, damaged, lost, pending_commitments, pending_bytes }
     }
 }
 
 impl From<NodeHolding> for pb::NodeHolding {
     fn from(holding: NodeHolding) -> Self {
-        let NodeHolding { shards, good, damaged, lost, pending_commitments } = holding;
-        Self { shards, good, damaged, lost, pending_commitments }
+        let NodeHolding { shards, good, damaged, lost, pending_commitments, pending_bytes } = holding;
+        Self { shards, good, damaged, lost, pending_commitments, pending_bytes }
     }
 }
 

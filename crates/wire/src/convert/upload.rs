@@ -12,6 +12,7 @@ use holdfast_types::{
 use super::{
     node::{LABEL_LEN_MAX, NodeContact},
     primitive::{grant_or_empty, shard_index, shard_len},
+    witness::{ShardCommitments, ShardWitness},
 };
 use crate::{
     decode::{DecodeError, Inside, blob, fixed, ids, list, number, present, text},
@@ -209,6 +210,25 @@ pub struct StageSegment {
     pub segment: SegmentSpec,
     /// Nodes that failed the client.
     pub avoid: Vec<NodeId>,
+    /// What lets the nodes' commitments be checked later; at most one a shard, in order of index.
+    pub witnesses: Vec<ShardWitness>,
+    /// Commitments that the client computed itself; at most one list a shard, in order of index.
+    pub commitments: Vec<ShardCommitments>,
+}
+
+/// Entries of distinct shards: two for one would leave it to chance which counts.
+fn by_index<A, B>(
+    field: &str,
+    items: Vec<A>,
+    convert: impl Fn(A) -> Result<B, DecodeError>,
+    index: impl Fn(&B) -> ShardIndex,
+) -> Result<Vec<B>, DecodeError> {
+    let mut found = list(field, items, 0..=SHARDS, convert)?;
+    found.sort_by_key(&index);
+    match found.windows(2).find(|pair| index(&pair[0]) == index(&pair[1])) {
+        Some(pair) => Err(DecodeError::new(field, "one entry a shard", format_args!("two of {}", index(&pair[0])))),
+        None => Ok(found),
+    }
 }
 
 impl TryFrom<pb::StageSegmentRequest> for StageSegment {
@@ -220,6 +240,8 @@ impl TryFrom<pb::StageSegmentRequest> for StageSegment {
             offset: number("offset", message.offset, 0..=i64::MAX as u64 - SEGMENT_LEN_MAX)?,
             segment: SegmentSpec::try_from(present("segment", message.segment)?).inside("segment")?,
             avoid: ids("avoid_nodes", message.avoid_nodes, 0..=SHARDS, NodeId)?,
+            witnesses: by_index("witnesses", message.witnesses, ShardWitness::try_from, |of| of.index)?,
+            commitments: by_index("commitments", message.commitments, ShardCommitments::try_from, |of| of.index)?,
         })
     }
 }
@@ -231,6 +253,8 @@ impl From<&StageSegment> for pb::StageSegmentRequest {
             offset: stage.offset,
             segment: Some((&stage.segment).into()),
             avoid_nodes: stage.avoid.iter().map(|node| node.as_bytes().to_vec()).collect(),
+            witnesses: stage.witnesses.iter().map(Into::into).collect(),
+            commitments: stage.commitments.iter().map(Into::into).collect(),
         }
     }
 }
