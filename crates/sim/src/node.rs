@@ -68,7 +68,14 @@ pub(crate) fn shard_key(shard: &ShardId) -> Key {
 
 fn options(capacity: u64) -> Options {
     // Small files and little slack, so that a short run compacts and rewrites.
-    Options { file_len_max: 2 << 20, capacity, free_floor: 64 << 10, compact_dead_percent: 40, journal_slack: 48 }
+    Options {
+        file_len_max: 2 << 20,
+        capacity,
+        free_floor: 64 << 10,
+        compact_dead_percent: 40,
+        reserve: 16 << 10,
+        journal_slack: 48,
+    }
 }
 
 /// A shard as a reader finds it: whole and under its own name.

@@ -9,6 +9,7 @@ use std::io;
 use crate::error::{VolumeError, is_full};
 use crate::format::data_name;
 use crate::key::{Key, Sequence};
+use crate::room::give_up_reserve;
 use crate::slot::Change;
 use crate::space::FileState;
 use crate::volume::Volume;
@@ -45,7 +46,12 @@ impl Volume {
             Ok(false) => return Err(self.stop_for("the journal is shorter than what was acknowledged".to_owned())),
             Err(e) => return Err(self.stop("looking at the journal", &e)),
         }
-        if let Err(e) = self.journal.flush() {
+        let mut flushed = self.journal.flush();
+        if flushed.as_ref().is_err_and(is_full) && give_up_reserve(self.disk.as_ref()) {
+            // The same bytes to the same places.
+            flushed = self.journal.flush();
+        }
+        if let Err(e) = flushed {
             if is_full(&e) {
                 return Err(VolumeError::Full { needed: self.journal.staged_len(), available: 0 });
             }

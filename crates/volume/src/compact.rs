@@ -39,7 +39,8 @@ pub(crate) struct Victim {
 }
 
 impl Volume {
-    /// Copies about `budget` bytes of payload out of the file that gains most,
+    /// Looks after room: what waits for it is tried again, the reserve is made anew. Then
+    /// copies about `budget` bytes of payload out of the file that gains most,
     /// or rewrites the journal when most of it is history. Call it when there is
     /// time, commit, and go on while there is `more`.
     ///
@@ -47,6 +48,7 @@ impl Volume {
     /// [`VolumeError::Full`] when there is no room to copy to,
     /// [`VolumeError::ReadOnly`], [`VolumeError::Io`]. Nothing is lost by any.
     pub fn compact(&mut self, budget: u64) -> Result<CompactStep, VolumeError> {
+        self.seek_room()?;
         self.writable()?;
         let mut step = CompactStep { more: self.rewrite_journal_if_wasteful()?, ..CompactStep::default() };
         let Some(mut victim) = self.victim.take().or_else(|| self.choose_victim()) else {

@@ -32,6 +32,7 @@ struct State {
     crash_at: Option<u64>,
     full_from: Option<u64>,
     sync_fails_at: Option<u64>,
+    copies_on_write: bool,
     power_lost: bool,
 }
 
@@ -48,6 +49,7 @@ impl Default for State {
             crash_at: None,
             full_from: None,
             sync_fails_at: None,
+            copies_on_write: false,
             power_lost: false,
         }
     }
@@ -182,6 +184,11 @@ impl FakeDisk {
     /// Bounds the sum of the files' lengths.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
+    }
+
+    /// From now on overwriting takes room too, as on a copy-on-write file system or a thin volume.
+    pub fn copy_on_write(&self) {
+        self.state().copies_on_write = true;
     }
 
     /// The names and lengths of all files.
@@ -358,9 +365,10 @@ impl DiskFile for FakeFile {
             let now = state.operations;
             let crashed = state.step()?;
             let forced = state.full_from.is_some_and(|from| now >= from);
-            let free = if forced { 0 } else { state.free() };
+            let (free, copies) = (if forced { 0 } else { state.free() }, state.copies_on_write);
             let inode = of(state, number)?;
-            let growth = (offset + bytes.len() as u64).saturating_sub(inode.bytes.len() as u64);
+            let end = offset + bytes.len() as u64;
+            let growth = if copies { bytes.len() as u64 } else { end.saturating_sub(inode.bytes.len() as u64) };
             let offset = offset as usize;
             if growth > free {
                 // Part of it fits, as on a real disk.

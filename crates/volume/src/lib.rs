@@ -15,7 +15,8 @@
 //! return is absent or, if the journal had reached the disk, whole. Bytes whose
 //! checksum fails are named by range and never served as good; everything else
 //! still is. A failed fsync makes the volume read-only, because nothing said
-//! after it could be believed.
+//! after it could be believed. A full disk refuses what needs room; reads and
+//! deletes go on, and so does the rest as soon as there is room.
 //!
 //! One thread owns the [`Volume`]; any number of [`Reader`]s share its index.
 //! The bytes on disk are drawn in `docs/formats/volume.md`.
@@ -56,6 +57,7 @@ mod open;
 mod reader;
 mod replay;
 mod rewrite;
+mod room;
 mod slot;
 mod space;
 mod stream;

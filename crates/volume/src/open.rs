@@ -18,6 +18,7 @@ use crate::format::{
 use crate::index::{Index, Shared};
 use crate::journal::Journal;
 use crate::replay::{Replay, replay, settle_tail};
+use crate::room::{give_up_reserve, keep_reserve};
 use crate::space::FileState;
 use crate::volume::{Options, Volume};
 
@@ -44,9 +45,17 @@ pub struct OpenReport {
     pub files_short: Vec<String>,
     /// Bytes behind the last committed extents, given back.
     pub reclaimed: u64,
+    /// What a full disk kept from being written: the volume only reads until there is room.
+    pub no_room: Option<String>,
 }
 
 impl OpenReport {
+    fn found(&mut self, replay: &Replay) {
+        self.journal_damaged.clone_from(&replay.damaged);
+        self.journal_unsettled.clone_from(&replay.unsettled);
+        self.journal_torn.clone_from(&replay.torn);
+    }
+
     /// Whether nothing is damaged. A torn end is the normal trace of a crash.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -55,6 +64,7 @@ impl OpenReport {
             && self.headers_repaired.is_empty()
             && self.files_missing.is_empty()
             && self.files_short.is_empty()
+            && self.no_room.is_none()
     }
 }
 
@@ -82,6 +92,9 @@ impl fmt::Display for OpenReport {
         }
         if self.reclaimed > 0 {
             write!(f, "; {} uncommitted bytes given back", self.reclaimed)?;
+        }
+        if let Some(what) = &self.no_room {
+            write!(f, "; READ-ONLY until the disk has room: {what}")?;
         }
         Ok(())
     }
@@ -147,18 +160,61 @@ pub(crate) fn load(disk: &dyn Disk, listing: &Listing) -> Result<Option<Loaded>,
 }
 
 impl Volume {
-    /// Opens the volume on `disk`, or makes one called `fresh` where there is none.
+    /// Opens the volume on `disk`, or makes one called `fresh` where there is none. One that cannot be settled because
+    /// the disk is full opens for reading, and takes writes again by itself: see [`Volume::waits_for_room`].
     ///
     /// # Errors
     /// [`VolumeError::Unsupported`] for files of a newer format,
     /// [`VolumeError::Damaged`] when the journal is gone or headless while there
-    /// still are data files, [`VolumeError::Full`], [`VolumeError::Io`].
+    /// still are data files, [`VolumeError::Full`] when there is no room to make
+    /// a new one, [`VolumeError::Io`].
     pub fn open(disk: Arc<dyn Disk>, options: Options, fresh: Identity) -> Result<(Self, OpenReport), VolumeError> {
         let options = Options {
             // A whole number of pages, with room for at least one small record.
             file_len_max: options.file_len_max.clamp(HEADER_LEN + PAGE, RECORD_LEN_MAX) / PAGE * PAGE,
             ..options
         };
+        let mut opened = Self::attempt(Arc::clone(&disk), options.clone(), fresh);
+        if matches!(opened, Err(VolumeError::Full { .. })) && give_up_reserve(disk.as_ref()) {
+            opened = Self::attempt(Arc::clone(&disk), options.clone(), fresh);
+        }
+        let (volume, report) = match opened {
+            Err(full @ VolumeError::Full { .. }) => Self::look(disk, options, full)?,
+            opened => opened?,
+        };
+        if report.no_room.is_none() {
+            keep_reserve(volume.disk.as_ref(), &volume.options);
+        }
+        Ok((volume, report))
+    }
+
+    /// Opens what is there for reading and writes nothing, for want of room. What a start would cut stays, and is not
+    /// served: the index does not name it.
+    fn look(disk: Arc<dyn Disk>, options: Options, full: VolumeError) -> Result<(Self, OpenReport), VolumeError> {
+        let listing = Listing::of(disk.as_ref())?;
+        // None: it was to be made. Nothing is lost with it.
+        let Some(loaded) = load(disk.as_ref(), &listing)? else { return Err(full) };
+        let mut report = OpenReport { no_room: Some(full.to_string()), ..OpenReport::default() };
+        report.found(&loaded.replay);
+        let Loaded { file, header, replay, mut index, .. } = loaded;
+        let files = adopt(disk.as_ref(), &listing, &header.identity, &mut index, &mut report)?;
+        report.records = index.len();
+        let highest = listing.data.last().copied().unwrap_or(0).max(replay.highest_file);
+        let journal = Journal::resume(file, header, replay.last);
+        let mut volume =
+            Self::assemble(disk, options, header.identity, Shared::new(index), journal, files, highest + 1);
+        volume.waits_for_room = true;
+        volume.read_only =
+            Some(format!("{full} when it was opened; it takes writes again by itself once there is room"));
+        Ok((volume, report))
+    }
+
+    /// One try to open it for writing.
+    pub(crate) fn attempt(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        fresh: Identity,
+    ) -> Result<(Self, OpenReport), VolumeError> {
         let listing = Listing::of(disk.as_ref())?;
         let mut report = OpenReport::default();
         let loaded = match load(disk.as_ref(), &listing)? {
@@ -221,9 +277,7 @@ fn create(disk: &dyn Disk, listing: &Listing, identity: Identity) -> Result<Load
 fn settle(loaded: &Loaded, report: &mut OpenReport) -> Result<(), VolumeError> {
     let name = journal_name(loaded.header.number);
     let replay = &loaded.replay;
-    report.journal_damaged.clone_from(&replay.damaged);
-    report.journal_unsettled.clone_from(&replay.unsettled);
-    report.journal_torn.clone_from(&replay.torn);
+    report.found(replay);
     settle_tail(loaded.file.as_ref(), &loaded.header, replay)
         .map_err(|e| VolumeError::write(&format!("settling the end of {name}"), 0, e))?;
     if !loaded.header_whole {
@@ -255,7 +309,7 @@ fn remove_other_journals(disk: &dyn Disk, listing: &Listing, chosen: u32) -> Res
     removed.map_err(|e| VolumeError::io("removing a superseded journal", e))
 }
 
-/// Matches the data files against the index: opens, repairs, gives back.
+/// Matches the data files against the index: opens, repairs, gives back. Without room it only opens.
 fn adopt(
     disk: &dyn Disk,
     listing: &Listing,
@@ -285,11 +339,13 @@ fn adopt(
         // What a damaged journal no longer names may be all that is left of it:
         // then nothing is thrown away, and new extents go behind it.
         let keep = !report.journal_damaged.is_empty();
+        let looks = report.no_room.is_some();
         let (bytes, mut end) = match live.get(number).copied() {
             Some(there) => there,
-            None if keep => (0, HEADER_LEN),
+            None if keep || looks => (0, HEADER_LEN),
             None => {
-                disk.remove(&name).map_err(|e| VolumeError::io(format!("removing the uncommitted {name}"), e))?;
+                disk.remove(&name)
+                    .map_err(|e| VolumeError::write(&format!("removing the uncommitted {name}"), 0, e))?;
                 report.reclaimed += size.saturating_sub(HEADER_LEN);
                 continue;
             }
@@ -298,11 +354,11 @@ fn adopt(
             report.files_short.push(name.clone());
         } else if keep {
             end = size.next_multiple_of(PAGE);
-        } else if size > end {
-            file.truncate(end).map_err(|e| VolumeError::io(format!("truncating {name}"), e))?;
+        } else if size > end && !looks {
+            file.truncate(end).map_err(|e| VolumeError::write(&format!("truncating {name}"), 0, e))?;
             report.reclaimed += size - end;
         }
-        if !header.is_some_and(|(_, whole)| whole) {
+        if !looks && !header.is_some_and(|(_, whole)| whole) {
             repair_header(&name, file.as_ref(), &expected, report)?;
         }
         index.files.insert(*number, Arc::clone(&file));

@@ -35,6 +35,9 @@ pub struct Options {
     pub free_floor: u64,
     /// A data file of which at least this percentage is dead is compacted. 50.
     pub compact_dead_percent: u8,
+    /// Bytes kept aside in a file of their own and given up when the journal finds the disk full, so that deletes can
+    /// still be journalled when somebody else took the floor: a delete is one slot of 128 bytes a record. 1 MiB.
+    pub reserve: u64,
     /// Journal slots beyond twice the live ones before it is rewritten. 65,536 (8 MiB).
     pub journal_slack: u64,
 }
@@ -46,6 +49,7 @@ impl Default for Options {
             capacity: u64::MAX,
             free_floor: 64 << 20,
             compact_dead_percent: 50,
+            reserve: 1 << 20,
             journal_slack: 1 << 16,
         }
     }
@@ -82,7 +86,9 @@ pub struct Volume {
     pub(crate) stuck: BTreeSet<u32>,
     /// Files kept whole for what a damaged journal may no longer name.
     pub(crate) evidence: BTreeSet<u32>,
-    read_only: Option<String>,
+    pub(crate) read_only: Option<String>,
+    /// It is read-only because the disk was full when it was opened.
+    pub(crate) waits_for_room: bool,
 }
 
 impl Volume {
@@ -115,6 +121,7 @@ impl Volume {
             stuck: BTreeSet::new(),
             evidence: BTreeSet::new(),
             read_only: None,
+            waits_for_room: false,
         }
     }
 

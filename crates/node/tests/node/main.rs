@@ -5,8 +5,10 @@
 
 mod audit;
 mod cluster;
+mod commitments;
 mod crash;
 mod damage;
+mod full;
 mod grants;
 mod life;
 mod storage;

@@ -12,7 +12,7 @@ pub(crate) const FRESH: Identity = Identity { volume: [0xA1; 16], incarnation: [
 
 /// Small files, so that scripts cross their borders.
 pub(crate) fn options() -> Options {
-    Options { file_len_max: 512 << 10, free_floor: 0, journal_slack: 8, ..Options::default() }
+    Options { file_len_max: 512 << 10, free_floor: 0, reserve: 8 << 10, journal_slack: 8, ..Options::default() }
 }
 
 pub(crate) fn open(disk: &FakeDisk) -> Result<(Volume, OpenReport), VolumeError> {
