@@ -116,10 +116,11 @@ impl Commitments {
     }
 
     fn looked(&mut self, reply: StoreReply, ctx: &mut Context<'_>) {
-        let StoreReply::Placements(found) = reply else {
+        let StoreReply::Pending(found) = reply else {
             self.next_look = ctx.now.mono + PAUSE;
             return;
         };
+        let found: Vec<Placement> = found.into_iter().map(|pending| pending.placement).collect();
         let full = found.len() as u32 == PAGE;
         self.after = found.last().filter(|_| full).map(|last| (last.segment, last.index));
         // At the end of a round there is no hurry: what is left was tried, or waits for its node.

@@ -176,7 +176,7 @@ impl World {
             Err(error) => return no(error),
         };
         let expires = self.expiry();
-        match self.store(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires }) {
+        match self.store(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses: Vec::new() }) {
             StoreReply::Done => {}
             other => return otherwise(other),
         }

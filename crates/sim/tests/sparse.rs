@@ -175,7 +175,7 @@ fn stage_and_note(store: &mut MapStore, upload: &UploadRow, number: u64) -> usiz
     let look = || StoreOp::StagedSegment { id: upload.id, owner: upload.owner, segment: id };
     let ops = [
         look(),
-        StoreOp::StageSegment { staged: Box::new(staged), expires: upload.expires },
+        StoreOp::StageSegment { staged: Box::new(staged), expires: upload.expires, witnesses: vec![] },
         look(),
         StoreOp::NoteReceipts { upload: upload.id, segment: id, receipts },
     ];

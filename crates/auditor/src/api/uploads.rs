@@ -92,7 +92,7 @@ impl Api {
         let spec = spec(stage);
         let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
         let expires = clock::wall() + self.0.profile.upload_expiry;
-        let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires };
+        let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires, witnesses: Vec::new() };
         match self.ask(op).await? {
             StoreReply::Done => {}
             other => return Err(unexpected(&other)),

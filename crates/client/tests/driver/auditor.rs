@@ -244,7 +244,7 @@ impl ObjectService for Auditor {
         let staged = upload::stage(&row, known.as_ref(), spec, &inner.nodes, &avoid).map_err(refused)?;
         let id = staged.segment.id;
         let expires = now() + TTL;
-        match inner.store.apply(StoreOp::StageSegment { staged: Box::new(staged), expires }) {
+        match inner.store.apply(StoreOp::StageSegment { staged: Box::new(staged), expires, witnesses: vec![] }) {
             StoreReply::Done => {}
             other => return Err(odd(other)),
         }

@@ -9,6 +9,7 @@ mod objects;
 mod owed;
 mod placements;
 mod uploads;
+mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ use crate::{
     message::RecordKind,
     model::{
         Assignment, AuditRow, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow, SegmentRow,
-        SegmentView, StagedSegment, UploadRow, Verdict,
+        SegmentView, StagedSegment, UploadRow, Verdict, WitnessRow,
     },
     store::{ROWS_MAX, Store, StoreOp, StoreReply},
 };
@@ -82,6 +83,8 @@ pub struct MapStore {
     claims: BTreeSet<(NodeId, ShardId)>,
     /// The receipts of live assignments, by their numbers.
     numbers: BTreeMap<(NodeId, Sequence), ShardId>,
+    /// Of staged and of committed segments.
+    witnesses: BTreeMap<(SegmentId, ShardIndex), WitnessRow>,
     open: BTreeMap<AuditId, AuditRow>,
     verdicts: Vec<Verdict>,
     leases: BTreeMap<SegmentId, Lease>,
@@ -100,7 +103,7 @@ impl Store for MapStore {
             StoreOp::StagedSegments { id, owner, after, limit } => self.staged_segments(id, owner, after, limit),
             StoreOp::StagedSegment { id, owner, segment } => self.staged_segment(id, owner, segment),
             StoreOp::StagedSpans { id, owner } => self.staged_spans(id, owner),
-            StoreOp::StageSegment { staged, expires } => self.stage_segment(*staged, expires),
+            StoreOp::StageSegment { staged, expires, witnesses } => self.stage_segment(*staged, expires, witnesses),
             StoreOp::NoteReceipts { upload, segment, receipts } => self.note_receipts(upload, segment, &receipts),
             StoreOp::CommitUpload { id, owner, objects, at } => self.commit_upload(id, owner, objects, at),
             StoreOp::ExpireUploads { now } => self.expire_uploads(now),
@@ -115,6 +118,9 @@ impl Store for MapStore {
             StoreOp::SegmentsAtRisk { after, limit } => self.segments_at_risk(after, limit),
             StoreOp::PlacementsOfNode { node, from, limit } => self.placements_of(node, from, limit),
             StoreOp::PendingCommitments { after, limit } => self.pending_commitments(after, limit),
+            StoreOp::BurnWitness { segment, index, id, digest } => self.burn_witness(segment, index, id, digest),
+            StoreOp::CommitmentDebts => self.commitment_debts(),
+            StoreOp::CommitmentCounts => self.commitment_counts(),
             StoreOp::SetCommitment { segment, index, expected, to } => {
                 self.set_commitment(segment, index, expected, to)
             }

@@ -2,6 +2,7 @@
 //! by PostgreSQL and by the simulation's [`MapStore`] under one contract suite. Every operation is
 //! one transaction: durable before its reply, or not at all. Compare-and-swap happens inside it.
 
+mod argument;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod map;
@@ -11,8 +12,9 @@ pub mod rules;
 
 use holdfast_types::Fence;
 
+pub use argument::{NewObject, OwedRecord, StandingChange};
 pub use map::MapStore;
-pub use op::{NewObject, OwedRecord, ROWS_MAX, StandingChange, StoreOp};
+pub use op::{ROWS_MAX, StoreOp};
 pub use reply::{StoreReply, Summary, Undescribed};
 
 /// The fence of a placement that no lease made.

@@ -6,55 +6,18 @@ use holdfast_types::{
     VerdictId, Wall,
 };
 
+use super::argument::{NewObject, OwedRecord, StandingChange};
 use crate::{
     message::{RecordKind, SetEntry},
     model::{
-        AuditRow, CommitmentState, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow,
-        StagedSegment, Standing, UploadRow, Verdict,
+        AuditRow, CommitmentState, DeletionRow, Lease, NodeRow, Placement, RepairRow, SealedWitness, StagedSegment,
+        UploadRow, Verdict,
     },
+    witness::WitnessId,
 };
 
 /// Rows in one reply at most, whatever was asked.
 pub const ROWS_MAX: u32 = 4096;
-
-/// A change of a placement's standing, in the same transaction as the verdict that causes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StandingChange {
-    /// The segment.
-    pub segment: SegmentId,
-    /// Which shard.
-    pub index: ShardIndex,
-    /// Only while it is on this node: a verdict must not hit what came after it.
-    pub node: NodeId,
-    /// Only while it has this number there: nor what was put in the same place since.
-    pub sequence: Sequence,
-    /// What it becomes, by [`Standing::after`]: `Damaged` adds to the ranges that are there.
-    pub standing: Standing,
-}
-
-/// A record owed to the nodes that hold a segment's shards.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OwedRecord {
-    /// To whom.
-    pub node: NodeId,
-    /// What kind.
-    pub kind: RecordKind,
-    /// Its key.
-    pub key: [u8; 32],
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// What a commit adds for one object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewObject {
-    /// The row.
-    pub row: ObjectRow,
-    /// Its extents, in order, without gap.
-    pub extents: Vec<ExtentRow>,
-    /// Pages of its manifest, by CID root.
-    pub pages: Vec<([u8; 32], Vec<u8>)>,
-}
 
 /// An operation on the catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,6 +76,9 @@ pub enum StoreOp {
         staged: Box<StagedSegment>,
         /// New expiry of the upload.
         expires: Wall,
+        /// Witnesses of its shards, by [`crate::store::rules::witness_fault`]; of two for one shard the later counts.
+        /// They become the catalog's with the segment, and go with it.
+        witnesses: Vec<SealedWitness>,
     },
     /// Notes receipts: sets the sequence of assignments that still name this node. Others are ignored, and so is a
     /// sequence that another shard of the node has: it would hide one of the two from audits. `NotFound` without such
@@ -233,14 +199,33 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
-    /// Good placements whose commitment is pending, by (segment, index).
+    /// Good placements whose commitment is pending, by (segment, index), with their witnesses.
     PendingCommitments {
         /// After this one: one node that does not answer must not hold up the others.
         after: Option<(SegmentId, ShardIndex)>,
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
-    /// Sets the commitment of a shard where the placement's is `expected`; `Conflict` otherwise. Raises its version.
+    /// Notes that a witness's secret is about to be revealed for the list with this digest. `Conflict`, and nothing done,
+    /// by [`crate::store::rules::burn_fault`]: it has another name, or is burnt already, for whatever list. `NotFound`
+    /// where the placement or the witness is not there.
+    BurnWitness {
+        /// The segment.
+        segment: SegmentId,
+        /// Which shard.
+        index: ShardIndex,
+        /// Which witness.
+        id: WitnessId,
+        /// Digest of the list it judges from now on.
+        digest: [u8; 32],
+    },
+    /// What each node owes in commitments, by node.
+    CommitmentDebts,
+    /// Where the commitments stand.
+    CommitmentCounts,
+    /// Sets the commitment of a shard where the placement's is `expected`; `Conflict` otherwise, and by
+    /// [`crate::store::rules::acceptance_fault`]: a client vouches only for the list that its witness was burnt with.
+    /// Raises its version. Accepted, the shard's witness is gone.
     SetCommitment {
         /// The segment.
         segment: SegmentId,

@@ -5,8 +5,8 @@ use holdfast_types::{ObjectId, SegmentId, VerdictId};
 use crate::{
     message::SetEntry,
     model::{
-        AuditRow, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, Placement, RepairRow, SegmentView, StagedSegment,
-        StagedSpan, UploadRow, Verdict,
+        AuditRow, CommitmentCounts, Debt, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, PendingShard, Placement,
+        RepairRow, SegmentView, StagedSegment, StagedSpan, UploadRow, Verdict,
     },
     store::OwedRecord,
 };
@@ -104,8 +104,14 @@ pub enum StoreReply {
     Segment(Box<SegmentView>),
     /// To `SegmentsAtRisk`.
     Segments(Vec<SegmentView>),
-    /// To `PlacementsOfNode` and `PendingCommitments`.
+    /// To `PlacementsOfNode`.
     Placements(Vec<Placement>),
+    /// To `PendingCommitments`.
+    Pending(Vec<PendingShard>),
+    /// To `CommitmentDebts`.
+    Debts(Vec<Debt>),
+    /// To `CommitmentCounts`.
+    Counts(CommitmentCounts),
     /// To `CloseAudit` and `LoseNode`.
     Verdict(VerdictId),
     /// To `Verdicts` and `LatestVerdicts`.

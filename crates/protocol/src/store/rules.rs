@@ -6,8 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_types::{SegmentId, ShardId, ShardIndex};
 
 use crate::{
-    model::{SegmentRow, StagedSegment, StagedSpan, UploadRow},
+    model::{
+        CommitmentState, Provenance, SEALED_WITNESS_MAX, SealedWitness, SegmentRow, StagedSegment, StagedSpan,
+        UploadRow, WitnessRow, WitnessState,
+    },
     store::NewObject,
+    witness::WitnessId,
 };
 
 /// Segments of one commit at most: 8 TiB in segments of 64 MiB, and their spans are 5 MiB of memory.
@@ -100,5 +104,43 @@ pub fn shard_fault(segment: &SegmentRow, index: ShardIndex, shard: &ShardId, len
             Some(format!("expected shard {expected} of {want} bytes at index {index}, got {shard} of {len}"))
         }
         None => Some(format!("expected an index below {}, got {index}", segment.code.total())),
+    }
+}
+
+/// Why these are no witnesses of the segment's shards.
+pub fn witness_fault(segment: &SegmentRow, witnesses: &[SealedWitness]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    witnesses.iter().find_map(|witness| {
+        let (index, len) = (witness.index, witness.sealed.len());
+        if index.0 >= segment.code.total() || !seen.insert(index) {
+            let total = segment.code.total();
+            return Some(format!("expected one witness a shard at most, indices below {total}, got {index} as well"));
+        }
+        let fits = (1..=SEALED_WITNESS_MAX).contains(&len);
+        (!fits).then(|| format!("expected a sealed witness of 1 to {SEALED_WITNESS_MAX} bytes, got {len}"))
+    })
+}
+
+/// Why a witness cannot be burnt. Attack: whoever comes second, with whatever list, may know the secret already.
+pub fn burn_fault(commitment: CommitmentState, row: &WitnessRow, id: WitnessId) -> Option<String> {
+    if commitment != CommitmentState::Pending {
+        return Some("the shard's commitments are accepted; nothing is left to judge".into());
+    }
+    match row.state {
+        _ if row.id != id => Some(format!("expected witness {}, got {id}; read the shard again", row.id)),
+        WitnessState::Burnt(_) => Some(format!("witness {id} is burnt; read the shard's bytes instead")),
+        WitnessState::Fresh => None,
+    }
+}
+
+/// Why a shard cannot come to this commitment, with the witness that it has.
+pub fn acceptance_fault(to: CommitmentState, witness: Option<&WitnessRow>) -> Option<String> {
+    match to {
+        CommitmentState::Accepted { digest, provenance: Provenance::ClientWitness } => {
+            let vouched = witness.is_some_and(|row| row.state == WitnessState::Burnt(digest));
+            (!vouched).then(|| "no witness was burnt with this list; read the shard's bytes instead".into())
+        }
+        CommitmentState::Accepted { provenance: Provenance::AuditorRead | Provenance::LinkSampled, .. }
+        | CommitmentState::Pending => None,
     }
 }

@@ -109,7 +109,9 @@ impl Counted {
         let receipts = staged.assignments.iter().map(|a| (a.index, a.node, Sequence(number))).collect();
         let look = || StoreOp::StagedSegment { id: UPLOAD, owner: OWNER, segment };
         self.apply(db, look()).await
-            + self.apply(db, StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(9) }).await
+            + self
+                .apply(db, StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(9), witnesses: vec![] })
+                .await
             + self.apply(db, look()).await
             + self.apply(db, StoreOp::NoteReceipts { upload: UPLOAD, segment, receipts }).await
     }

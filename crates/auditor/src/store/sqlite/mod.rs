@@ -12,6 +12,7 @@ mod repairs;
 mod rows;
 mod segments;
 mod uploads;
+mod witnesses;
 
 use std::{path::Path, time::Duration};
 
@@ -134,6 +135,8 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::SegmentsAtRisk { .. }
             | StoreOp::PlacementsOfNode { .. }
             | StoreOp::PendingCommitments { .. }
+            | StoreOp::CommitmentDebts
+            | StoreOp::CommitmentCounts
             | StoreOp::OpenAudits
             | StoreOp::Audit(_)
             | StoreOp::Verdicts { .. }
@@ -158,7 +161,7 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::StagedSegments { id, owner, after, limit } => uploads::staged(db, id, owner, after, limit).await,
         StoreOp::StagedSegment { id, owner, segment } => uploads::staged_one(db, id, owner, segment).await,
         StoreOp::StagedSpans { id, owner } => uploads::staged_spans(db, id, owner).await,
-        StoreOp::StageSegment { staged, expires } => uploads::stage(db, &staged, expires).await,
+        StoreOp::StageSegment { staged, expires, witnesses } => uploads::stage(db, &staged, expires, &witnesses).await,
         StoreOp::NoteReceipts { upload, segment, receipts } => uploads::receipts(db, upload, segment, &receipts).await,
         StoreOp::CommitUpload { id, owner, objects, at } => uploads::commit::commit(db, id, owner, &objects, at).await,
         StoreOp::ExpireUploads { now } => uploads::expire(db, now).await,
@@ -172,9 +175,12 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::Segment(id) => segments::get(db, id).await,
         StoreOp::SegmentsAtRisk { after, limit } => segments::at_risk(db, after, limit).await,
         StoreOp::PlacementsOfNode { node, from, limit } => segments::of_node(db, node, from, limit).await,
-        StoreOp::PendingCommitments { after, limit } => segments::pending(db, after, limit).await,
+        StoreOp::PendingCommitments { after, limit } => witnesses::pending(db, after, limit).await,
+        StoreOp::BurnWitness { segment, index, id, digest } => witnesses::burn(db, segment, index, id, digest).await,
+        StoreOp::CommitmentDebts => witnesses::debts(db).await,
+        StoreOp::CommitmentCounts => witnesses::counts(db).await,
         StoreOp::SetCommitment { segment, index, expected, to } => {
-            segments::set_commitment(db, segment, index, expected, to).await
+            witnesses::set_commitment(db, segment, index, expected, to).await
         }
         StoreOp::SetSequence { segment, index, node, sequence } => {
             segments::set_sequence(db, segment, index, node, sequence).await

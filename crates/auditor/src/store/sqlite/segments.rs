@@ -1,7 +1,7 @@
 //! Who holds what, and how it stands.
 
 use holdfast_protocol::{
-    model::{CommitmentState, DeletionRow, Placement, SegmentView},
+    model::{DeletionRow, Placement, SegmentView},
     store::{StoreReply, rules},
 };
 use holdfast_types::{Fence, NodeId, SegmentId, Sequence, ShardIndex, Wall};
@@ -64,55 +64,17 @@ pub(super) async fn of_node(db: &mut SqliteConnection, node: NodeId, from: Seque
     placements(&found)
 }
 
-pub(super) async fn pending(
+pub(super) async fn placement(
     db: &mut SqliteConnection,
-    after: Option<(SegmentId, ShardIndex)>,
-    limit: u32,
-) -> Result<StoreReply> {
-    let (segment, index) = after.map_or(([0; 16], -1), |(segment, index)| (segment.0, i64::from(index.0)));
-    let found = sqlx::query(
-        "SELECT * FROM placement WHERE digest IS NULL AND standing = 'good' AND (segment, idx) > (?, ?)
-         ORDER BY segment, idx LIMIT ?",
-    )
-    .bind(&segment[..])
-    .bind(index)
-    .bind(bounded(limit))
-    .fetch_all(db)
-    .await?;
-    placements(&found)
-}
-
-async fn placement(db: &mut SqliteConnection, segment: SegmentId, index: ShardIndex) -> Result<Option<Placement>> {
+    segment: SegmentId,
+    index: ShardIndex,
+) -> Result<Option<Placement>> {
     let row = sqlx::query("SELECT * FROM placement WHERE segment = ? AND idx = ?")
         .bind(&segment.0[..])
         .bind(i64::from(index.0))
         .fetch_optional(db)
         .await?;
     row.as_ref().map(rows::placement).transpose()
-}
-
-pub(super) async fn set_commitment(
-    db: &mut SqliteConnection,
-    segment: SegmentId,
-    index: ShardIndex,
-    expected: CommitmentState,
-    to: CommitmentState,
-) -> Result<StoreReply> {
-    let Some(found) = placement(db, segment, index).await? else {
-        return Ok(StoreReply::NotFound);
-    };
-    if found.commitment != expected {
-        return Ok(StoreReply::Conflict(format!("shard {index} of segment {segment} has another commitment by now")));
-    }
-    let (digest, provenance) = commitment_columns(to);
-    sqlx::query("UPDATE placement SET digest = ?, provenance = ?, version = version + 1 WHERE segment = ? AND idx = ?")
-        .bind(digest)
-        .bind(provenance)
-        .bind(&segment.0[..])
-        .bind(i64::from(index.0))
-        .execute(db)
-        .await?;
-    Ok(StoreReply::Done)
 }
 
 pub(super) async fn set_sequence(

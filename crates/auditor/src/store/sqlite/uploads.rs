@@ -3,7 +3,7 @@
 pub(super) mod commit;
 
 use holdfast_protocol::{
-    model::{Assignment, DeletionRow, StagedSegment, StagedSpan, UploadRow},
+    model::{Assignment, DeletionRow, SealedWitness, StagedSegment, StagedSpan, UploadRow},
     store::{StoreReply, rules},
 };
 use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardId, ShardIndex, UploadId, Wall};
@@ -12,6 +12,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use super::{
     codec::{Result, bytes, code, int, maybe_uint, small, text, uint},
     rows::{self, account, claimed, drop_copy, sequence_taken, withdraw_deletion},
+    witnesses,
 };
 
 /// Segments of an upload that are in memory at once while it is dropped: under 1 MiB at 8+4.
@@ -187,7 +188,12 @@ async fn assignments_of(db: &mut SqliteConnection, segment: SegmentId) -> Result
     found.iter().map(assignment).collect()
 }
 
-pub(super) async fn stage(db: &mut SqliteConnection, staged: &StagedSegment, expires: Wall) -> Result<StoreReply> {
+pub(super) async fn stage(
+    db: &mut SqliteConnection,
+    staged: &StagedSegment,
+    expires: Wall,
+    sealed: &[SealedWitness],
+) -> Result<StoreReply> {
     let Some(upload) = own(db, staged.upload, staged.segment.owner).await? else {
         return Ok(StoreReply::NotFound);
     };
@@ -206,7 +212,8 @@ pub(super) async fn stage(db: &mut SqliteConnection, staged: &StagedSegment, exp
             assignments: assignments_of(db, id).await?,
         });
     }
-    if let Some(why) = rules::stage_fault(&upload, known.as_ref(), staged) {
+    let fault = rules::stage_fault(&upload, known.as_ref(), staged);
+    if let Some(why) = fault.or_else(|| rules::witness_fault(&staged.segment, sealed)) {
         return Ok(StoreReply::Conflict(why));
     }
     let old = known.map_or_else(Vec::new, |known| known.assignments);
@@ -217,6 +224,7 @@ pub(super) async fn stage(db: &mut SqliteConnection, staged: &StagedSegment, exp
         add_segment(db, staged).await?;
     }
     replace_assignments(db, staged, &old).await?;
+    witnesses::stage(db, id, sealed).await?;
     sqlx::query("UPDATE upload SET expires = ? WHERE id = ?")
         .bind(int(expires.0)?)
         .bind(&staged.upload.0[..])

@@ -258,7 +258,7 @@ impl World {
         };
         let extents = vec![ExtentRow { at: 0, segment: id, offset: 0, len: LEN }];
         self.store.apply(StoreOp::BeginUpload(row));
-        self.store.apply(StoreOp::StageSegment { staged, expires });
+        self.store.apply(StoreOp::StageSegment { staged, expires, witnesses: vec![] });
         self.store.apply(StoreOp::NoteReceipts { upload, segment: id, receipts });
         let objects = vec![NewObject { row: object, extents, pages: vec![] }];
         let reply = self.store.apply(StoreOp::CommitUpload { id: upload, owner: OWNER, objects, at: Wall(0) });

@@ -12,7 +12,7 @@ use crate::{
 
 fn pending(world: &mut World) -> usize {
     match world.store.apply(StoreOp::PendingCommitments { after: None, limit: 1000 }) {
-        StoreReply::Placements(rows) => rows.len(),
+        StoreReply::Pending(rows) => rows.len(),
         other => panic!("{other:?}"),
     }
 }

@@ -305,7 +305,7 @@ impl World {
         };
         let staged = upload::stage(&row, None, spec, &self.nodes(), &BTreeSet::new()).unwrap();
         assert_eq!(
-            self.store.apply(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires }),
+            self.store.apply(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses: vec![] }),
             StoreReply::Done
         );
         let (key, wall) = (self.config.key.clone(), self.now.wall);

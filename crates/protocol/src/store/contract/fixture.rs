@@ -191,7 +191,7 @@ pub(super) fn stage(store: &mut dyn Store, staged: StagedSegment, held: usize) {
     let upload = staged.upload;
     let number = |a: &Assignment| Sequence(10 * u64::from(id.0[0]) + u64::from(a.index.0));
     let receipts = staged.assignments.iter().take(held).map(|a| (a.index, a.node, number(a))).collect();
-    done(store, StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(START.0 + 6000) });
+    done(store, StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(START.0 + 6000), witnesses: vec![] });
     done(store, StoreOp::NoteReceipts { upload, segment: id, receipts });
 }
 

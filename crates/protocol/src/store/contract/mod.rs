@@ -2,6 +2,7 @@
 //! with a way to make an empty store; whoever writes a new store has this as the specification.
 
 mod audits;
+mod chance;
 mod fixture;
 mod leases;
 mod nodes;
@@ -10,6 +11,7 @@ mod owed;
 mod placements;
 pub(in crate::store) mod twin;
 mod uploads;
+mod witnesses;
 
 use crate::store::Store;
 
@@ -39,6 +41,10 @@ promises! {
         placements_come_in_order_of_sequence, the_worst_segment_comes_first, a_place_needs_the_version_it_replaces,
         a_place_needs_the_live_lease, an_older_fence_is_refused, a_place_moves_bytes_and_queues_the_old_copy,
         a_place_fills_an_absent_index, a_place_of_other_content_is_refused, a_node_holds_one_shard_of_a_segment;
+    witnesses: witnesses_come_with_their_segment_and_the_later_one_counts,
+        witnesses_that_fit_no_shard_are_refused_with_their_segment, a_witness_is_burnt_once,
+        a_client_vouches_only_for_the_list_its_witness_was_burnt_with, no_witness_is_burnt_for_what_is_accepted,
+        witnesses_go_with_their_segment, debts_and_counts_are_those_of_good_pending_shards;
     leases: one_lease_a_segment_at_a_time, fences_rise_across_release_and_epoch, a_lease_is_renewed_by_its_holder_only,
         a_release_by_a_former_holder_does_nothing, a_deleted_segment_has_no_lease;
     audits: an_audit_closes_once, a_verdict_changes_what_was_judged_only, damage_adds_up_and_a_loss_stays,

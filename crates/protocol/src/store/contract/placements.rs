@@ -40,8 +40,10 @@ pub(super) fn pending_commitments_come_in_pages(store: &mut dyn Store) {
     let mut page = |after: Option<(SegmentId, ShardIndex)>, limit: u32| match store
         .apply(StoreOp::PendingCommitments { after, limit })
     {
-        StoreReply::Placements(rows) => rows.iter().map(|p| (p.segment.0[0], p.index.0)).collect::<Vec<_>>(),
-        other => panic!("expected placements, got {other:?}"),
+        StoreReply::Pending(rows) => {
+            rows.iter().map(|p| (p.placement.segment.0[0], p.placement.index.0)).collect::<Vec<_>>()
+        }
+        other => panic!("expected pending shards, got {other:?}"),
     };
     assert_eq!(page(None, 9), vec![(1, 0), (1, 3), (2, 0), (2, 1), (2, 3)]);
     assert_eq!(page(None, 2), vec![(1, 0), (1, 3)]);

@@ -4,14 +4,15 @@
 
 use holdfast_types::{Fence, Millis, SegmentId, Sequence, ShardIndex, VerdictId, Wall};
 
-use super::fixture::*;
+use super::{chance::Chance, fixture::*};
 use crate::{
     message::{RecordKind, SetEntry},
     model::{
-        CommitmentState, DeletionRow, Lease, NodeLife, NodeRow, Placement, Provenance, SegmentView, StagedSegment,
-        Standing, UploadRow, Verdict,
+        CommitmentState, DeletionRow, Lease, NodeLife, NodeRow, Placement, Provenance, SealedWitness, SegmentView,
+        StagedSegment, Standing, UploadRow, Verdict,
     },
     store::{MapStore, NewObject, OwedRecord, StandingChange, Store, StoreOp, StoreReply},
+    witness::WitnessId,
 };
 
 /// Operations of one walk: every kind comes up some dozens of times.
@@ -22,33 +23,6 @@ const READ_ALL_EVERY: usize = 20;
 const NODES: u8 = 6;
 const SEGMENTS: u8 = 12;
 const UPLOADS: u8 = 6;
-
-/// splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`.
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    /// From 1 to `n`.
-    fn number(&mut self, n: u8) -> u8 {
-        self.below(n.into()) as u8 + 1
-    }
-}
 
 /// A walk: its chance, the map that it is held against, and the leases that were given out.
 pub(in crate::store) struct Walk {
@@ -67,7 +41,7 @@ impl Walk {
     /// The next operation. Time goes on by up to a second.
     pub(in crate::store) fn op(&mut self) -> StoreOp {
         self.now += self.chance.below(1000);
-        match self.chance.below(30) {
+        match self.chance.below(32) {
             0..=2 => self.put_node(),
             3 | 4 => {
                 let (n, of) = self.whose();
@@ -91,10 +65,10 @@ impl Walk {
             }
             21 => self.lease(),
             22..=24 => self.place(),
-            25 => self.commitment(),
-            26 => self.standing(),
-            27 => self.deletion(),
-            28 => self.record(),
+            25..=27 => self.commitment(),
+            28 => self.standing(),
+            29 => self.deletion(),
+            30 => self.record(),
             _ => self.rare(),
         }
     }
@@ -180,7 +154,14 @@ impl Walk {
         if self.chance.one_in(20) {
             staged.segment.len -= 1;
         }
-        StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(self.now + 10_000) }
+        let (expires, mut witnesses) = (Wall(self.now + 10_000), Vec::new());
+        for index in (0..5).map(ShardIndex) {
+            if self.chance.one_in(if index.0 < 4 { 2 } else { 30 }) {
+                let n = self.chance.number(2);
+                witnesses.push(SealedWitness { index, id: WitnessId([n; 16]), sealed: vec![n; 92] });
+            }
+        }
+        StoreOp::StageSegment { staged: Box::new(staged), expires, witnesses }
     }
 
     fn receipts(&mut self) -> StoreOp {
@@ -268,8 +249,16 @@ impl Walk {
             let sequence = Sequence(100 + self.chance.below(40));
             return StoreOp::SetSequence { segment, index, node, sequence };
         }
-        let digest = [self.chance.number(3); 32];
-        let to = CommitmentState::Accepted { digest, provenance: Provenance::AuditorRead };
+        let digest = [self.chance.number(2); 32];
+        if self.chance.one_in(2) {
+            return StoreOp::BurnWitness { segment, index, id: WitnessId([self.chance.number(2); 16]), digest };
+        }
+        let read = self.chance.one_in(2);
+        let provenance = if read { Provenance::AuditorRead } else { Provenance::ClientWitness };
+        let to = match self.chance.below(4) {
+            0 => CommitmentState::Pending,
+            _ => CommitmentState::Accepted { digest, provenance },
+        };
         let expected = if self.chance.one_in(4) { to } else { commitment };
         StoreOp::SetCommitment { segment, index, expected, to }
     }
@@ -346,6 +335,9 @@ impl Walk {
             StoreOp::OpenAudits,
             StoreOp::SegmentsAtRisk { after: None, limit: 99 },
             StoreOp::SegmentsAtRisk { after: Some((0, segment_id(4))), limit: 2 },
+            StoreOp::CommitmentDebts,
+            StoreOp::CommitmentCounts,
+            StoreOp::PendingCommitments { after: None, limit: 99 },
             StoreOp::PendingCommitments { after: Some((segment_id(3), ShardIndex(1))), limit: 9 },
             StoreOp::DueDeletions { now: most, after: None, limit: 999 },
             StoreOp::DueDeletions { now: Wall(self.now), after: Some((node_id(2), shard_id(5, 0))), limit: 5 },

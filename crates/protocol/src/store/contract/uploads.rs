@@ -23,7 +23,7 @@ fn all_of(up: u8, of: u8) -> StoreOp {
 }
 
 fn stage_op(staged: StagedSegment) -> StoreOp {
-    StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(START.0 + 9000) }
+    StoreOp::StageSegment { staged: Box::new(staged), expires: Wall(START.0 + 9000), witnesses: vec![] }
 }
 
 pub(super) fn beginning_twice_finds_the_same_upload(store: &mut dyn Store) {

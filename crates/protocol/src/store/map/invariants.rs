@@ -52,6 +52,13 @@ fn assert_invariants(map: &MapStore) {
             assert!(map.segments[&extent.segment].objects.contains(&object.row.id), "an extent of nothing");
         }
     }
+    for (segment, index) in map.witnesses.keys() {
+        let committed = map.segments.get(segment);
+        assert!(committed.is_some() || live().any(|staged| staged.segment.id == *segment), "a witness of nothing");
+        let placement = committed.and_then(|found| found.placements.get(index));
+        let open = placement.is_none_or(|p| p.commitment == crate::model::CommitmentState::Pending);
+        assert!(open, "a witness of what is accepted");
+    }
     assert!(map.leases.values().all(|lease| map.segments.contains_key(&lease.segment)));
     assert!(map.leases.values().all(|lease| lease.fence.epoch < map.epoch || lease.fence.counter <= map.counter));
 }

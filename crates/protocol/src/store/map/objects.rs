@@ -54,6 +54,7 @@ impl MapStore {
             }
             let Some(gone) = self.segments.remove(&extent.segment) else { continue };
             self.leases.remove(&extent.segment);
+            self.drop_witnesses(extent.segment);
             for upload in self.uploads.values_mut() {
                 upload.segments.retain(|id| *id != extent.segment);
             }

@@ -3,7 +3,7 @@
 use holdfast_types::{Fence, Millis, NodeId, SegmentId, Sequence, ShardIndex, Wall};
 
 use crate::{
-    model::{CommitmentState, Lease, Placement, Standing},
+    model::{Lease, Placement, Standing},
     store::{
         MapStore, StandingChange, StoreReply,
         map::{conflict, rows},
@@ -32,30 +32,8 @@ impl MapStore {
         StoreReply::Placements(found.take(rows(limit)).cloned().collect())
     }
 
-    pub(super) fn pending_commitments(&self, after: Option<(SegmentId, ShardIndex)>, limit: u32) -> StoreReply {
-        let all = self.segments.values().flat_map(|segment| segment.placements.values());
-        let pending = all.filter(|p| p.standing.is_good() && p.commitment == CommitmentState::Pending);
-        let past = pending.filter(|p| after.is_none_or(|after| (p.segment, p.index) > after));
-        StoreReply::Placements(past.take(rows(limit)).cloned().collect())
-    }
-
     fn placement(&self, segment: SegmentId, index: ShardIndex) -> Option<&Placement> {
         self.segments.get(&segment)?.placements.get(&index)
-    }
-
-    pub(super) fn set_commitment(
-        &mut self,
-        segment: SegmentId,
-        index: ShardIndex,
-        expected: CommitmentState,
-        to: CommitmentState,
-    ) -> StoreReply {
-        let Some(found) = self.placement(segment, index).cloned() else { return StoreReply::NotFound };
-        if found.commitment != expected {
-            return conflict(format!("shard {index} of segment {segment} has another commitment by now"));
-        }
-        self.set_placement(Placement { commitment: to, version: found.version + 1, ..found });
-        StoreReply::Done
     }
 
     pub(super) fn set_sequence(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardIndex, UploadId, Wall};
 
 use crate::{
-    model::{CommitmentState, Placement, StagedSegment, StagedSpan, Standing, UploadRow},
+    model::{CommitmentState, Placement, SealedWitness, StagedSegment, StagedSpan, Standing, UploadRow},
     store::{
         FENCE_NONE, MapStore, NewObject, StoreReply,
         map::{Object, Segment, Upload, conflict, rows},
@@ -64,11 +64,17 @@ impl MapStore {
         found.map_or(StoreReply::NotFound, |upload| StoreReply::Spans(upload.row.clone(), upload.spans()))
     }
 
-    pub(super) fn stage_segment(&mut self, mut staged: StagedSegment, expires: Wall) -> StoreReply {
+    pub(super) fn stage_segment(
+        &mut self,
+        mut staged: StagedSegment,
+        expires: Wall,
+        witnesses: Vec<SealedWitness>,
+    ) -> StoreReply {
         let (id, len) = (staged.segment.id, staged.segment.shard_len);
         let Some(upload) = self.own_upload(staged.upload, staged.segment.owner) else { return StoreReply::NotFound };
         let known = upload.staged.get(&id).cloned();
-        if let Some(why) = rules::stage_fault(&upload.row, known.as_ref(), &staged) {
+        let fault = rules::stage_fault(&upload.row, known.as_ref(), &staged);
+        if let Some(why) = fault.or_else(|| rules::witness_fault(&staged.segment, &witnesses)) {
             return conflict(why);
         }
         let mut others = self.uploads.iter().filter(|(upload, _)| **upload != staged.upload);
@@ -108,6 +114,7 @@ impl MapStore {
             upload.row.expires = expires;
             upload.staged.insert(id, staged);
         }
+        self.stage_witnesses(id, witnesses);
         StoreReply::Done
     }
 
@@ -173,6 +180,7 @@ impl MapStore {
             match users.remove(&staged.segment.id) {
                 Some(objects) => {
                     segments.push(staged.segment.id);
+                    self.enter_witnesses(staged.segment.id, at);
                     self.enter_segment(staged, objects);
                 }
                 None => self.drop_staged(&staged, at),
@@ -214,6 +222,7 @@ impl MapStore {
     }
 
     fn drop_staged(&mut self, staged: &StagedSegment, due: Wall) {
+        self.drop_witnesses(staged.segment.id);
         for assignment in &staged.assignments {
             self.unnote(assignment);
             let owner = staged.segment.owner;

@@ -14,6 +14,7 @@ use crate::store::sqlite::{
     codec::{Result, bytes, int},
     rows::account,
     segments::add_placement,
+    witnesses,
 };
 
 pub(in crate::store::sqlite) async fn commit(
@@ -45,6 +46,7 @@ pub(in crate::store::sqlite) async fn commit(
         let Some(segment) = one_of(db, id, span.segment).await? else { continue };
         if used.contains(&span.segment) {
             enter(db, &segment).await?;
+            witnesses::enter(db, segment.segment.id, at).await?;
             segments.push(span.segment);
         } else {
             drop_staged(db, &segment, at).await?;

@@ -1,0 +1,47 @@
+//! What operations carry that is no row of the catalog's own.
+
+use holdfast_types::{NodeId, SegmentId, Sequence, ShardIndex};
+
+use crate::{
+    message::RecordKind,
+    model::{ExtentRow, ObjectRow, Standing},
+};
+
+/// A change of a placement's standing, in the same transaction as the verdict that causes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StandingChange {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Which shard.
+    pub index: ShardIndex,
+    /// Only while it is on this node: a verdict must not hit what came after it.
+    pub node: NodeId,
+    /// Only while it has this number there: nor what was put in the same place since.
+    pub sequence: Sequence,
+    /// What it becomes, by [`Standing::after`]: `Damaged` adds to the ranges that are there.
+    pub standing: Standing,
+}
+
+/// A record owed to the nodes that hold a segment's shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwedRecord {
+    /// To whom.
+    pub node: NodeId,
+    /// What kind.
+    pub kind: RecordKind,
+    /// Its key.
+    pub key: [u8; 32],
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a commit adds for one object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewObject {
+    /// The row.
+    pub row: ObjectRow,
+    /// Its extents, in order, without gap.
+    pub extents: Vec<ExtentRow>,
+    /// Pages of its manifest, by CID root.
+    pub pages: Vec<([u8; 32], Vec<u8>)>,
+}

@@ -1,0 +1,177 @@
+//! A witness is used once, for the list it was burnt with, and by nobody else.
+
+use holdfast_types::{ShardIndex, Wall};
+
+use super::fixture::*;
+use crate::{
+    model::{
+        CommitmentCounts, CommitmentState, Debt, PendingShard, Provenance, SealedWitness, WitnessRow, WitnessState,
+    },
+    store::{Store, StoreOp, StoreReply},
+    witness::WitnessId,
+};
+
+fn sealed(index: u16, n: u8) -> SealedWitness {
+    SealedWitness { index: ShardIndex(index), id: WitnessId([n; 16]), sealed: vec![n; 92] }
+}
+
+fn stage_with(n: u8, witnesses: Vec<SealedWitness>) -> StoreOp {
+    let staged = Box::new(staged(n, n, 1, 0, [1, 2, 3, 4]));
+    StoreOp::StageSegment { staged, expires: Wall(START.0 + 6000), witnesses }
+}
+
+/// Segment `n` of owner 1 on nodes 1 to 4, committed, with these witnesses.
+fn put_with(store: &mut dyn Store, n: u8, witnesses: Vec<SealedWitness>) {
+    store.apply(StoreOp::BeginUpload(upload(n, 1)));
+    done(store, stage_with(n, witnesses));
+    stage(store, staged(n, n, 1, 0, [1, 2, 3, 4]), 4);
+    commit(store, n, 1, vec![object(n, 1, vec![extent(0, n, 0, 2 * SHARD)])]);
+}
+
+#[track_caller]
+fn pending(store: &mut dyn Store) -> Vec<PendingShard> {
+    match store.apply(StoreOp::PendingCommitments { after: None, limit: 99 }) {
+        StoreReply::Pending(rows) => rows,
+        other => panic!("expected pending shards, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn witness(store: &mut dyn Store, n: u8, index: u16) -> Option<WitnessRow> {
+    let found = pending(store);
+    let is =
+        |shard: &PendingShard| (shard.placement.segment, shard.placement.index) == (segment_id(n), ShardIndex(index));
+    found.into_iter().find(is).expect("a pending shard").witness
+}
+
+fn burn(n: u8, index: u16, id: u8, digest: u8) -> StoreOp {
+    let (segment, index) = (segment_id(n), ShardIndex(index));
+    StoreOp::BurnWitness { segment, index, id: WitnessId([id; 16]), digest: [digest; 32] }
+}
+
+fn accept(n: u8, index: u16, digest: u8, provenance: Provenance) -> StoreOp {
+    let to = CommitmentState::Accepted { digest: [digest; 32], provenance };
+    let (segment, index) = (segment_id(n), ShardIndex(index));
+    StoreOp::SetCommitment { segment, index, expected: CommitmentState::Pending, to }
+}
+
+pub(super) fn witnesses_come_with_their_segment_and_the_later_one_counts(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    done(store, stage_with(1, vec![sealed(0, 1), sealed(1, 2), sealed(3, 3)]));
+    done(store, stage_with(1, vec![sealed(1, 4)]));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 4);
+    commit(store, 1, 1, vec![object(1, 1, vec![extent(0, 1, 0, 2 * SHARD)])]);
+    store.reopen();
+    let row = |n: u8| {
+        let state = WitnessState::Fresh;
+        Some(WitnessRow { id: WitnessId([n; 16]), sealed: vec![n; 92], state, since: START })
+    };
+    let found: Vec<_> = (0..4).map(|index| witness(store, 1, index)).collect();
+    assert_eq!(found, [row(1), row(4), None, row(3)]);
+    // Attack: a client that learnt what its node claimed stages another witness for it.
+    conflict(store, stage_with(1, vec![sealed(0, 9)]));
+    assert_eq!(witness(store, 1, 0), row(1));
+}
+
+pub(super) fn witnesses_that_fit_no_shard_are_refused_with_their_segment(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    conflict(store, stage_with(1, vec![sealed(4, 1)]));
+    conflict(store, stage_with(1, vec![sealed(0, 1), sealed(0, 2)]));
+    let long = SealedWitness { sealed: vec![1; 257], ..sealed(0, 1) };
+    conflict(store, stage_with(1, vec![long]));
+    conflict(store, stage_with(1, vec![SealedWitness { sealed: vec![], ..sealed(0, 1) }]));
+    assert!(used(store).values().all(|used| *used == 0));
+}
+
+/// Attack: a witness whose secret is out judges a second list, made to suit it.
+pub(super) fn a_witness_is_burnt_once(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1)]);
+    conflict(store, burn(1, 0, 2, 5));
+    assert_eq!(witness(store, 1, 0).map(|row| row.state), Some(WitnessState::Fresh));
+    done(store, burn(1, 0, 1, 5));
+    store.reopen();
+    assert_eq!(witness(store, 1, 0).map(|row| row.state), Some(WitnessState::Burnt([5; 32])));
+    // Not again, not by a second auditor, not even for the same list: whoever comes second does not know who knows what.
+    conflict(store, burn(1, 0, 1, 6));
+    conflict(store, burn(1, 0, 1, 5));
+    assert_eq!(store.apply(burn(1, 1, 1, 5)), StoreReply::NotFound);
+    assert_eq!(store.apply(burn(1, 9, 1, 5)), StoreReply::NotFound);
+    assert_eq!(store.apply(burn(7, 0, 1, 5)), StoreReply::NotFound);
+}
+
+/// Attack: a list other than the burnt one is accepted on the witness's word.
+pub(super) fn a_client_vouches_only_for_the_list_its_witness_was_burnt_with(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1), sealed(1, 2), sealed(2, 3)]);
+    conflict(store, accept(1, 0, 5, Provenance::ClientWitness));
+    done(store, burn(1, 0, 1, 5));
+    conflict(store, accept(1, 0, 6, Provenance::ClientWitness));
+    conflict(store, accept(1, 3, 5, Provenance::ClientWitness));
+    done(store, accept(1, 0, 5, Provenance::ClientWitness));
+    // What the auditor read itself needs nobody's word.
+    done(store, accept(1, 1, 6, Provenance::AuditorRead));
+    done(store, burn(1, 2, 3, 7));
+    done(store, accept(1, 2, 8, Provenance::AuditorRead));
+    done(store, accept(1, 3, 9, Provenance::AuditorRead));
+    assert_eq!(pending(store), vec![]);
+    // A witness that has spoken is gone: a voided list is judged anew from the bytes.
+    for (index, digest, provenance) in [(0, 5, Provenance::ClientWitness), (1, 6, Provenance::AuditorRead)] {
+        let expected = CommitmentState::Accepted { digest: [digest; 32], provenance };
+        let (segment, index) = (segment_id(1), ShardIndex(index));
+        done(store, StoreOp::SetCommitment { segment, index, expected, to: CommitmentState::Pending });
+        assert_eq!(store.apply(burn(1, index.0, 1, 5)), StoreReply::NotFound);
+        assert_eq!(witness(store, 1, index.0), None);
+    }
+}
+
+pub(super) fn no_witness_is_burnt_for_what_is_accepted(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1)]);
+    done(store, accept(1, 0, 6, Provenance::AuditorRead));
+    assert_eq!(store.apply(burn(1, 0, 1, 5)), StoreReply::NotFound);
+}
+
+pub(super) fn witnesses_go_with_their_segment(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1)]);
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    done(store, stage_with(2, vec![sealed(0, 2)]));
+    done(store, StoreOp::AbortUpload { id: upload_id(2), owner: owner(1), at: START });
+    for n in [1, 2] {
+        // The same names again, without witnesses.
+        store.apply(StoreOp::BeginUpload(upload(n + 4, 1)));
+        stage(store, staged(n + 4, n, 1, 0, [1, 2, 3, 4]), 4);
+        commit(store, n + 4, 1, vec![object(n, 1, vec![extent(0, n, 0, 2 * SHARD)])]);
+        assert_eq!(witness(store, n, 0), None);
+    }
+}
+
+pub(super) fn debts_and_counts_are_those_of_good_pending_shards(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1), sealed(1, 2), sealed(3, 3)]);
+    put(store, 2);
+    done(store, burn(1, 1, 2, 5));
+    done(store, burn(1, 0, 1, 5));
+    done(store, accept(1, 0, 5, Provenance::ClientWitness));
+    done(store, accept(2, 1, 6, Provenance::AuditorRead));
+    store.apply(StoreOp::LoseNode { verdict: Box::new(verdict(1, 3)) });
+    store.reopen();
+    let debt = |n: u8, shards: u64| Debt { node: node_id(n), shards, bytes: shards * SHARD };
+    assert_eq!(store.apply(StoreOp::CommitmentDebts), StoreReply::Debts(vec![debt(1, 1), debt(2, 1), debt(4, 2)]));
+    let counts = CommitmentCounts {
+        pending: 4,
+        bytes: 4 * SHARD,
+        blobs: 4,
+        fresh: 1,
+        burnt: 1,
+        oldest: Some(START),
+        auditor_read: 1,
+        client_witness: 1,
+        link_sampled: 0,
+    };
+    assert_eq!(store.apply(StoreOp::CommitmentCounts), StoreReply::Counts(counts));
+}

@@ -1,0 +1,131 @@
+//! Witnesses: staged with their segment, burnt once, gone when they have spoken.
+
+use std::collections::BTreeMap;
+
+use holdfast_types::{SegmentId, ShardIndex, Wall};
+
+use crate::{
+    model::{
+        CommitmentCounts, CommitmentState, Debt, PendingShard, Placement, Provenance, SealedWitness, WitnessRow,
+        WitnessState,
+    },
+    store::{
+        MapStore, StoreReply,
+        map::{conflict, rows},
+        rules,
+    },
+    witness::WitnessId,
+};
+
+/// Bytes of a blob, for counting them.
+const BLOB_LEN: u64 = holdfast_types::BLOB_LEN;
+
+impl MapStore {
+    /// Of a segment that is only staged: of two for one shard the later counts.
+    pub(super) fn stage_witnesses(&mut self, segment: SegmentId, witnesses: Vec<SealedWitness>) {
+        for SealedWitness { index, id, sealed } in witnesses {
+            let row = WitnessRow { id, sealed, state: WitnessState::Fresh, since: Wall(0) };
+            self.witnesses.insert((segment, index), row);
+        }
+    }
+
+    /// The segment was committed.
+    pub(super) fn enter_witnesses(&mut self, segment: SegmentId, at: Wall) {
+        let (from, to) = ((segment, ShardIndex(0)), (segment, ShardIndex(u16::MAX)));
+        self.witnesses.range_mut(from..=to).for_each(|(_, row)| row.since = at);
+    }
+
+    /// The segment is gone.
+    pub(super) fn drop_witnesses(&mut self, segment: SegmentId) {
+        self.witnesses.retain(|(of, _), _| *of != segment);
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Placement> {
+        let all = self.segments.values().flat_map(|segment| segment.placements.values());
+        all.filter(|p| p.standing.is_good() && p.commitment == CommitmentState::Pending)
+    }
+
+    pub(super) fn pending_commitments(&self, after: Option<(SegmentId, ShardIndex)>, limit: u32) -> StoreReply {
+        let past = self.pending().filter(|p| after.is_none_or(|after| (p.segment, p.index) > after));
+        let with_witness = |placement: &Placement| PendingShard {
+            placement: placement.clone(),
+            witness: self.witnesses.get(&(placement.segment, placement.index)).cloned(),
+        };
+        StoreReply::Pending(past.take(rows(limit)).map(with_witness).collect())
+    }
+
+    pub(super) fn burn_witness(
+        &mut self,
+        segment: SegmentId,
+        index: ShardIndex,
+        id: WitnessId,
+        digest: [u8; 32],
+    ) -> StoreReply {
+        let placement = self.segments.get(&segment).and_then(|segment| segment.placements.get(&index));
+        let Some(placement) = placement else { return StoreReply::NotFound };
+        let commitment = placement.commitment;
+        let Some(row) = self.witnesses.get_mut(&(segment, index)) else { return StoreReply::NotFound };
+        if let Some(why) = rules::burn_fault(commitment, row, id) {
+            return conflict(why);
+        }
+        row.state = WitnessState::Burnt(digest);
+        StoreReply::Done
+    }
+
+    pub(super) fn set_commitment(
+        &mut self,
+        segment: SegmentId,
+        index: ShardIndex,
+        expected: CommitmentState,
+        to: CommitmentState,
+    ) -> StoreReply {
+        let found = self.segments.get(&segment).and_then(|segment| segment.placements.get(&index)).cloned();
+        let Some(found) = found else { return StoreReply::NotFound };
+        if found.commitment != expected {
+            return conflict(format!("shard {index} of segment {segment} has another commitment by now"));
+        }
+        if let Some(why) = rules::acceptance_fault(to, self.witnesses.get(&(segment, index))) {
+            return conflict(why);
+        }
+        if matches!(to, CommitmentState::Accepted { .. }) {
+            self.witnesses.remove(&(segment, index));
+        }
+        self.set_placement(Placement { commitment: to, version: found.version + 1, ..found });
+        StoreReply::Done
+    }
+
+    pub(super) fn commitment_debts(&self) -> StoreReply {
+        let mut debts = BTreeMap::new();
+        for placement in self.pending() {
+            let fresh = Debt { node: placement.node, shards: 0, bytes: 0 };
+            let debt: &mut Debt = debts.entry(placement.node).or_insert(fresh);
+            debt.shards += 1;
+            debt.bytes += placement.len;
+        }
+        StoreReply::Debts(debts.into_values().collect())
+    }
+
+    pub(super) fn commitment_counts(&self) -> StoreReply {
+        let mut counts = CommitmentCounts::default();
+        for placement in self.pending() {
+            counts.pending += 1;
+            counts.bytes += placement.len;
+            counts.blobs += placement.len.div_ceil(BLOB_LEN);
+            let Some(row) = self.witnesses.get(&(placement.segment, placement.index)) else { continue };
+            match row.state {
+                WitnessState::Fresh => counts.fresh += 1,
+                WitnessState::Burnt(_) => counts.burnt += 1,
+            }
+            counts.oldest = Some(counts.oldest.map_or(row.since, |oldest| oldest.min(row.since)));
+        }
+        for placement in self.segments.values().flat_map(|segment| segment.placements.values()) {
+            match placement.commitment {
+                CommitmentState::Pending => {}
+                CommitmentState::Accepted { provenance: Provenance::AuditorRead, .. } => counts.auditor_read += 1,
+                CommitmentState::Accepted { provenance: Provenance::ClientWitness, .. } => counts.client_witness += 1,
+                CommitmentState::Accepted { provenance: Provenance::LinkSampled, .. } => counts.link_sampled += 1,
+            }
+        }
+        StoreReply::Counts(counts)
+    }
+}
