@@ -44,9 +44,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cipher;
+mod coder;
 mod cut;
 mod encode;
 mod extent;
@@ -64,9 +65,12 @@ mod recovery;
 mod root;
 mod rows;
 mod seal;
+#[allow(unsafe_code)]
+mod simd;
 mod table;
 
 pub use cipher::TAG_LEN;
+pub use coder::Coder;
 pub use cut::{CutSegment, Piece, SEGMENT_EXTENTS_MAX, SEGMENT_LEN_DEFAULT, SegmentCutter};
 pub use encode::{EncodedSegment, EncodedShard, Encoder};
 pub use extent::{ExtentError, ExtentMap, StreamPart};
@@ -85,6 +89,7 @@ pub use record::{
 };
 pub use recovery::{RecoveryKey, RecoveryPublicKey, RecoveryWrap, SegmentBinding};
 pub use seal::{Checkpoint, Description, FramePage, SealError, SealedObject, Sealer};
+pub use simd::{CpuPath, PathUnavailable};
 pub use table::{
     FRAME_PAGES_MAX, FRAMES_INLINE_MAX, FRAMES_PER_PAGE, FrameSpan, OBJECT_LEN_MAX, PageRef, RUNS_MAX, Run, TableError,
     frame_count,

@@ -1,0 +1,54 @@
+//! Holdfast's fast paths beside named peers: the work, its equality, its time.
+//!
+//! Every comparison is a [`Contest`]: built from bytes of a fixed seed, it first asserts that both sides come to the same
+//! result, and then does one round of either side on request. The report (`src/main.rs`) interleaves them on one pinned
+//! thread and keeps the least time of each; `cargo bench` gives the same contests to criterion.
+//!
+//! | module | contest | peer |
+//! |---|---|---|
+//! | [`proofs`] | fold, commit, fold + open, verify, batch | blst's C functions, c-kzg; for the batch, ourselves one by one |
+//! | [`coding`] | Reed–Solomon encode, reconstruct | reed-solomon-erasure with `simd-accel`, in a process of its own |
+//! | [`hashing`] | Merkle root and outboard of a shard | `blake3::Hasher::update` |
+//! | [`pipeline`] | object → masked, named shards and their witnesses | – |
+//!
+//! A time is processor time of this whole process: a thread that a contest started would be counted.
+
+pub mod coding;
+pub mod contest;
+pub mod hashing;
+pub mod noise;
+pub mod pipeline;
+pub mod proofs;
+pub mod rented;
+
+pub use contest::{Contest, Effort, Measured, measure, pin, timed};
+
+/// Whether to take sizes and times that fit in a coffee break or in under half a minute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scale {
+    /// Smaller sizes, fewer rounds.
+    pub quick: bool,
+}
+
+/// All contests, in the order of the report, each made when its turn comes: together they would not fit a small machine.
+pub fn contests(scale: Scale) -> Vec<fn(Scale) -> Box<dyn Contest>> {
+    let _ = scale;
+    vec![
+        |_| Box::new(proofs::FoldContest::new()),
+        |_| Box::new(proofs::CommitContest::new()),
+        |_| Box::new(proofs::ProveContest::new()),
+        |_| Box::new(proofs::VerifyContest::new()),
+        |_| Box::new(proofs::BatchContest::new()),
+        |_| Box::new(coding::EncodeContest::new(16, 4)),
+        |_| Box::new(coding::EncodeContest::new(8, 4)),
+        |_| Box::new(coding::ReconstructContest::new(16, 4)),
+        |_| Box::new(coding::ReconstructContest::new(8, 4)),
+        |_| Box::new(hashing::OutboardContest::new()),
+        |scale| Box::new(pipeline::PipelineContest::new(if scale.quick { 128 << 20 } else { 512 << 20 })),
+    ]
+}
+
+/// Which of the product's paths it chose on this processor, by its own detection.
+pub fn cpu_path() -> String {
+    "plain".into()
+}

@@ -1,0 +1,51 @@
+//! `holdfast-peers [--quick]`: every contest once, and one JSON object on standard output. `cargo xtask bench-report` is
+//! who usually asks.
+//!
+//! `{"cpu_path":…,"cpu":n,"rows":[{"key":…,"work":…,"peer_name":…|null,"bytes":n|null,"ours":s,"peer":s|null,"rounds":n}]}`,
+//! times in seconds a round. Ratios are whoever asked's business.
+
+use std::{error::Error, time::Duration};
+
+use holdfast_peers::{Effort, Scale, contests, measure, pin};
+use serde_json::json;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut scale = Scale { quick: false };
+    for word in std::env::args().skip(1) {
+        match word.as_str() {
+            "--quick" => scale.quick = true,
+            other => return Err(format!("expected --quick or nothing, got {other:?}").into()),
+        }
+    }
+    let effort = if scale.quick {
+        Effort { rounds: 3, at_least: Duration::from_millis(500) }
+    } else {
+        Effort { rounds: 15, at_least: Duration::from_secs(5) }
+    };
+    let cpu = pin()?;
+    let mut rows = Vec::new();
+    for make in contests(scale) {
+        let mut contest = make(scale);
+        let found = measure(&mut *contest, effort);
+        let number = |seconds: f64| seconds.is_finite().then_some(seconds);
+        eprintln!(
+            "{}: {:.3} ms, peer {:.3} ms, ratio {:.2}, {} rounds",
+            contest.work(),
+            found.ours * 1e3,
+            found.peer * 1e3,
+            found.peer / found.ours,
+            found.rounds
+        );
+        rows.push(json!({
+            "key": contest.key(),
+            "work": contest.work(),
+            "peer_name": contest.peer_name(),
+            "bytes": contest.bytes(),
+            "ours": found.ours,
+            "peer": number(found.peer),
+            "rounds": found.rounds,
+        }));
+    }
+    println!("{}", json!({ "cpu_path": holdfast_peers::cpu_path(), "cpu": cpu, "rows": rows }));
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The client's whole road, memory to memory, one thread: frames, zstd's attempt, AES-256-GCM, segments, Reed–Solomon,
+//! mask, names, Merkle trees and a witness a shard. No KZG commitment: those are the nodes' (deferred).
+
+use std::hint::black_box;
+
+use holdfast_dispersal::{
+    CutSegment, Description, EncodedSegment, Encoder, Manifest, Masks, ObjectKey, Opener, PlacementSecret, ReadPlan,
+    RunSalt, SEGMENT_LEN_DEFAULT, Sealer, SegmentCutter, SegmentRead,
+};
+use holdfast_kzg::{BLOB_LEN, Fold, Gamma, Scalar};
+use holdfast_types::{ByteRange, Code, ShardIndex};
+
+use crate::{
+    Contest,
+    noise::{gamma, noise},
+    timed,
+};
+
+/// Bytes that the source gives at once.
+const READ_LEN: usize = 1 << 20;
+/// What is measured: data and parity shards.
+const CODE: (u16, u16) = (16, 4);
+
+/// A throughput by itself: there is no peer that does the same.
+pub struct PipelineContest {
+    content: Vec<u8>,
+    encoder: Encoder,
+}
+
+impl PipelineContest {
+    /// Asserts that what comes out reads back, without the first m shards, and that names and witnesses are right.
+    pub fn new(len: usize) -> Self {
+        let code = Code::new(CODE.0, CODE.1).expect("a code");
+        let contest = Self { content: noise(len, 23), encoder: Encoder::new(code) };
+        let mut opened = Vec::new();
+        let mut segments = Vec::new();
+        let manifest = contest.run(|segment, witnesses| segments.push((segment, witnesses)));
+        let mut opener = Opener::new(&key(), &manifest, None).expect("the manifest");
+        for (segment, witnesses) in segments {
+            for (shard, (seed, y)) in segment.shards.iter().zip(witnesses) {
+                assert_eq!(shard.id.0.as_bytes(), blake3::hash(&shard.bytes).as_bytes(), "a shard's name is its hash");
+                assert_eq!(witness(&shard.bytes, seed), y, "a witness is of the bytes that are stored");
+            }
+            opener.push(&decoded(&segment)).expect("frames").iter().for_each(|plain| opened.extend_from_slice(plain));
+        }
+        opener.finish().expect("all frames");
+        assert!(opened == contest.content, "what went in comes out");
+        contest
+    }
+
+    /// Everything, once; each segment goes to `sink` and is gone.
+    fn run(&self, mut sink: impl FnMut(EncodedSegment, Vec<(u64, Scalar)>)) -> Manifest {
+        let mut sealer = Sealer::new(key(), RunSalt([2; 32])).expect("a sealer");
+        let mut cutter = SegmentCutter::new(SEGMENT_LEN_DEFAULT);
+        let mut number = 0;
+        let mut finish = |cut: CutSegment| {
+            number += 1;
+            let segment = self.encoder.encode(cut.bytes, &secret()).expect("a segment");
+            let witnesses: Vec<(u64, Scalar)> = (0..)
+                .zip(&segment.shards)
+                .map(|(at, shard)| {
+                    let seed = number << 16 | at;
+                    (seed, witness(&shard.bytes, seed))
+                })
+                .collect();
+            sink(segment, witnesses);
+        };
+        for piece in self.content.chunks(READ_LEN) {
+            for frame in sealer.push(black_box(piece)).expect("a frame") {
+                cutter.push(0, frame.stream_offset, &frame.bytes).into_iter().for_each(&mut finish);
+            }
+        }
+        let object = sealer.finish(Description::default()).expect("an object");
+        cutter.push(0, object.frame.stream_offset, &object.frame.bytes).into_iter().for_each(&mut finish);
+        cutter.flush().into_iter().for_each(&mut finish);
+        object.manifest
+    }
+}
+
+fn key() -> ObjectKey {
+    ObjectKey::from_bytes([1; 32])
+}
+
+fn secret() -> PlacementSecret {
+    PlacementSecret::from_bytes([3; 32])
+}
+
+/// y = Σ γ_i p_i(z) over a shard, γ and z from its own seed.
+fn witness(shard: &[u8], seed: u64) -> Scalar {
+    let mut fold = Fold::new();
+    for (at, blob) in (0u64..).zip(shard.chunks(BLOB_LEN)) {
+        fold.absorb(Gamma(gamma(seed << 24 | at)), 0, blob).expect("whole blobs");
+    }
+    fold.evaluate(Scalar::from(seed))
+}
+
+/// The sealed segment, from all shards but the first m.
+fn decoded(segment: &EncodedSegment) -> Vec<u8> {
+    let code = segment.geometry.code();
+    let available: Vec<ShardIndex> = (code.parity()..code.total()).map(ShardIndex).collect();
+    let whole = ByteRange::first(segment.geometry.segment_len());
+    let plan = ReadPlan::new(segment.geometry, whole, &available).expect("enough shards");
+    let mut read = SegmentRead::new(plan, Masks::new(secret(), segment.root, code));
+    for fetch in read.wanted() {
+        let (from, to) = (fetch.range.start() as usize, fetch.range.end() as usize);
+        let bytes = &segment.shards[usize::from(fetch.shard.0)].bytes[from..to];
+        read.absorb(fetch.shard, fetch.range.start(), bytes).expect("what was asked for");
+    }
+    read.to_vec().expect("a whole segment")
+}
+
+impl Contest for PipelineContest {
+    fn key(&self) -> &'static str {
+        "pipeline_gb_per_s"
+    }
+
+    fn work(&self) -> String {
+        let (k, m) = CODE;
+        format!(
+            "{} MiB, incompressible, memory to memory at {k}+{m}: sealed, coded, masked, named, witnessed",
+            self.content.len() >> 20
+        )
+    }
+
+    fn peer_name(&self) -> Option<String> {
+        None
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        Some(self.content.len() as u64)
+    }
+
+    fn ours(&mut self) -> f64 {
+        timed(|| self.run(|segment, witnesses| drop(black_box((segment, witnesses)))))
+    }
+}
