@@ -19,7 +19,7 @@ use crate::NodeError;
 const FILE_LEN_MAX: u64 = 64 << 10;
 
 /// The file as it is written. Relative paths count from the file's directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     /// Addresses to listen on; port 0 lets the operating system choose.
@@ -45,6 +45,9 @@ pub struct Raw {
     /// What peers may take of the node.
     #[serde(default)]
     pub limits: RawLimits,
+    /// Commitments that the node computes by itself.
+    #[serde(default)]
+    pub commitments: RawCommitments,
 }
 
 /// `[auditor]`
@@ -86,6 +89,21 @@ pub struct RawLimits {
     pub challenge_rate: Size,
 }
 
+/// `[commitments]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCommitments {
+    /// Share of one core that computing them may take, 0.01 to 1; 0: the node computes none, and the auditor has to
+    /// read every shard.
+    pub cpu_share: f64,
+}
+
+impl Default for RawCommitments {
+    fn default() -> Self {
+        Self { cpu_share: 0.5 }
+    }
+}
+
 impl Default for RawLimits {
     fn default() -> Self {
         Self { challenges: 2, read_threads: 8, uploads: 64, challenge_rate: Size::Bytes(0) }
@@ -124,7 +142,7 @@ impl Size {
 }
 
 /// A configuration that can be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     /// At least one.
     pub listen: Vec<SocketAddr>,
@@ -150,6 +168,8 @@ pub struct Checked {
     pub tls: RawTls,
     /// What peers may take.
     pub limits: Limits,
+    /// Of one core, for computing commitments; 0 to 1.
+    pub commit_cpu_share: f64,
 }
 
 /// What peers may take of a node. All above zero.
@@ -212,6 +232,7 @@ impl Checked {
             auditor_key: raw.auditor.public_key.as_deref().map(public_key).transpose()?,
             tls: RawTls { ca: base.join(raw.tls.ca), cert: base.join(raw.tls.cert), key: base.join(raw.tls.key) },
             limits: limits(&raw.limits)?,
+            commit_cpu_share: cpu_share(raw.commitments.cpu_share)?,
         })
     }
 
@@ -235,6 +256,14 @@ fn limits(raw: &RawLimits) -> Result<Limits, NodeError> {
         uploads: bounded("limits.uploads", raw.uploads, 1024)?,
         challenge_rate: NonZeroU64::new(raw.challenge_rate.bytes("limits.challenge_rate")?),
     })
+}
+
+fn cpu_share(share: f64) -> Result<f64, NodeError> {
+    // Below a hundredth a blob a second is not reached on any machine: nobody means that.
+    if share == 0.0 || (0.01..=1.0).contains(&share) {
+        return Ok(share);
+    }
+    Err(NodeError::config("commitments.cpu_share", "0.01 to 1 of one core, or 0 for none", share))
 }
 
 fn only<T>(text: &str, key: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, NodeError> {
@@ -343,6 +372,7 @@ mod tests {
             ("zone = \"north\"", "zone = \"\"", ["zone", "1 to 64", "0 bytes"]),
             ("zone = \"north\"", "zone = \"north\"\nzoom = 1", ["line 7", "unknown field", "zoom"]),
             ("[tls]", "[limits]\nuploads = 0\n[tls]", ["limits.uploads", "1 to 1024", "0"]),
+            ("[tls]", "[commitments]\ncpu_share = 1.5\n[tls]", ["commitments.cpu_share", "0.01 to 1", "1.5"]),
         ];
         for (from, to, parts) in cases {
             let error = said(from, to);

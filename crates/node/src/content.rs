@@ -9,10 +9,12 @@ pub(crate) const SHARD_KIND: u8 = 0;
 /// The fence under which a repair put a shard, 16 bytes, under the shard's name: a deletion from before the repair
 /// must not hit what the repair made.
 pub(crate) const FENCE_KIND: u8 = 65;
+/// The shard's commitment list, encoded, under the shard's name: computed here, or taken after it passed here.
+pub(crate) const LIST_KIND: u8 = 66;
 /// Kinds that a grant may name beside shards: those of [`RecordKind`].
 pub(crate) const RECORD_KINDS: std::ops::RangeInclusive<u8> = 1..=5;
 /// Every kind there is, for whoever looks for the newest record.
-pub(crate) const ALL_KINDS: [u8; 8] = [SHARD_KIND, 1, 2, 3, 4, 5, OUTBOARD_KIND, FENCE_KIND];
+pub(crate) const ALL_KINDS: [u8; 9] = [SHARD_KIND, 1, 2, 3, 4, 5, OUTBOARD_KIND, FENCE_KIND, LIST_KIND];
 
 /// Meta: the highest fence seen, 16 bytes.
 pub(crate) const META_FENCE: u8 = 1;
@@ -30,6 +32,10 @@ pub(crate) fn shard_key(shard: &ShardId) -> Key {
 
 pub(crate) fn outboard_key(id: [u8; 32]) -> Key {
     Key { kind: OUTBOARD_KIND, id }
+}
+
+pub(crate) fn commitments_key(id: [u8; 32]) -> Key {
+    Key { kind: LIST_KIND, id }
 }
 
 pub(crate) fn fence_key(id: [u8; 32]) -> Key {

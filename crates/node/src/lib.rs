@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod commitments;
 pub mod config;
 mod content;
 mod damage;
@@ -28,8 +29,10 @@ mod registration;
 mod running;
 mod service;
 mod state;
+mod waiting;
 mod writer;
 
+pub use commitments::Tally;
 pub use config::Checked;
 pub use error::NodeError;
 pub use running::{DRAIN_MAX, Running, run};

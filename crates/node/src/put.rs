@@ -73,6 +73,7 @@ pub(crate) async fn put(
     let written = receive(&mut stream, &grant, reservation).await?;
     let sequence = state.writer.store(written).await?;
     state.damage.forget(&shard);
+    state.desk.arrived();
     debug!(%shard, len = grant.len, %sequence, owner = %grant.owner, fence = %grant.fence, replaces, "shard stored");
     Ok(state.receipt(grant.owner, shard, grant.len, sequence))
 }

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::{
     Checked, NodeError,
+    commitments::{self, Desk, Presence, Tally},
     content::{META_AUDITOR, META_NODE},
     identity,
     registration::{Announcement, keep_registered},
@@ -56,6 +57,8 @@ pub struct Running {
     health: HealthReporter,
     writer: thread::JoinHandle<()>,
     state: Arc<State>,
+    /// Ends the committer with the node, also one that is only dropped.
+    committing: Presence,
 }
 
 impl Running {
@@ -72,6 +75,7 @@ impl Running {
         }
         let volume = open_volume(&config, id)?;
         let (state, writer) = assemble(&config, key, volume)?;
+        let committing = Presence(Arc::clone(&state.desk));
         let mut listeners = Vec::new();
         for address in &config.listen {
             listeners.push(Listener::bind(*address, &material, ListenerLimits::default()).await?);
@@ -83,7 +87,10 @@ impl Running {
         info!(node = %id, volume = %state.volume, incarnation = %state.incarnation, ?addresses, "serving");
         let mut background = JoinSet::new();
         background.spawn(keep_registered(Arc::clone(&state), Dialer::new(material), announcement));
-        Ok(Self { id, addresses, servers, background, stop, health, writer, state })
+        if config.commit_cpu_share > 0.0 {
+            commitments::start(&state, &state.desk, config.commit_cpu_share)?;
+        }
+        Ok(Self { id, addresses, servers, background, stop, health, writer, state, committing })
     }
 
     /// The node's id.
@@ -99,6 +106,11 @@ impl Running {
     /// Its volume and life.
     pub fn volume(&self) -> (VolumeId, Incarnation) {
         (self.state.volume, self.state.incarnation)
+    }
+
+    /// What of its shards is committed to.
+    pub fn tally(&self) -> Tally {
+        self.state.backlog.tally()
     }
 
     /// Whether an auditor's key is pinned, so that grants can be judged.
@@ -120,10 +132,11 @@ impl Running {
     /// # Errors
     /// [`NodeError::Bug`] if the volume's thread panicked.
     pub async fn stop(self) -> Result<(), NodeError> {
-        let Self { mut servers, mut background, stop, health, writer, state, id, .. } = self;
+        let Self { mut servers, mut background, stop, health, writer, state, id, committing, .. } = self;
         let deadline = Instant::now() + DRAIN_MAX;
         health.set_not_serving::<NodeServiceServer<Service>>().await;
         background.shutdown().await;
+        drop(committing);
         stop.send_replace(true);
         let drained = timeout_at(deadline, async { while servers.join_next().await.is_some() {} }).await;
         if drained.is_err() {
@@ -197,7 +210,7 @@ fn assemble(
         }
         let _ = auditor.set(key);
     }
-    let (writer, thread) = Writer::start(volume)?;
+    let (writer, backlog, thread) = Writer::start(volume)?;
     let limits = config.limits;
     let state = State {
         id: key.public().node_id(),
@@ -210,6 +223,8 @@ fn assemble(
         writer,
         auditor,
         damage: Default::default(),
+        desk: Arc::new(Desk::new(config.commit_cpu_share)),
+        backlog,
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         reads: Arc::new(Semaphore::new(limits.read_threads)),
         challenges: Arc::new(Semaphore::new(limits.challenges)),

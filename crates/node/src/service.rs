@@ -8,7 +8,10 @@ use holdfast_types::{GrantError, Operation, SignedGrant};
 use holdfast_volume::Key;
 use holdfast_wire::{
     ErrorCode, WireError,
-    convert::{GetRecord, GetShard, ListRecords, ListShards, PutRecord, ShardPage, Statement},
+    convert::{
+        GetCommitments, GetRecord, GetShard, ListRecords, ListShards, OpenWitness, PutCommitments, PutRecord,
+        ShardPage, Statement,
+    },
     pb::node::v1::{self as pb, node_service_server::NodeService},
 };
 use tokio::task::spawn_blocking;
@@ -17,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::info;
 
 use crate::{
+    commitments,
     content::{COMMON, RECORD_KINDS, SHARD_KIND, record_key, sequence, unfenced, volume_sequence},
     get, prove, put, refusal,
     state::State,
@@ -151,6 +155,33 @@ impl NodeService for Service {
         let challenge = Challenge::try_from(request.into_inner())?;
         let answer = prove::prove(&self.0, challenge).await?;
         Ok(Response::new((&answer).into()))
+    }
+
+    async fn get_commitments(
+        &self,
+        request: Request<pb::GetCommitmentsRequest>,
+    ) -> Result<Response<pb::GetCommitmentsResponse>, Status> {
+        require_role(&request, &[Role::Auditor])?;
+        let GetCommitments { shard, witness } = GetCommitments::try_from(request.into_inner())?;
+        Ok(Response::new((&commitments::claim(&self.0, shard, witness).await?).into()))
+    }
+
+    async fn open_witness(
+        &self,
+        request: Request<pb::OpenWitnessRequest>,
+    ) -> Result<Response<pb::OpenWitnessResponse>, Status> {
+        require_role(&request, &[Role::Auditor])?;
+        let asked = OpenWitness::try_from(request.into_inner())?;
+        Ok(Response::new((&commitments::open(&self.0, asked).await?).into()))
+    }
+
+    async fn put_commitments(
+        &self,
+        request: Request<pb::PutCommitmentsRequest>,
+    ) -> Result<Response<pb::PutCommitmentsResponse>, Status> {
+        require_role(&request, &[Role::Auditor])?;
+        let offered = PutCommitments::try_from(request.into_inner())?;
+        Ok(Response::new((&commitments::take(&self.0, offered).await?).into()))
     }
 
     async fn stat(&self, request: Request<pb::StatRequest>) -> Result<Response<pb::StatResponse>, Status> {

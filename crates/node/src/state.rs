@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::{
+    commitments::{Backlog, Desk},
     config::Limits,
     content::{ALL_KINDS, META_FENCE},
     damage::Damage,
@@ -38,6 +39,8 @@ pub(crate) struct State {
     /// Set once, at the first registration of the volume's life or from its meta: grants are judged by it.
     pub(crate) auditor: OnceLock<PublicKey>,
     pub(crate) damage: Damage,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) backlog: Backlog,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) challenges: Arc<Semaphore>,
@@ -100,6 +103,13 @@ impl State {
             if any_from(middle) { low = middle + 1 } else { high = middle }
         }
         Sequence(low)
+    }
+
+    /// Whether somebody is served at this moment.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.uploads.available_permits() < self.limits.uploads
+            || self.reads.available_permits() < self.limits.read_threads
+            || self.challenges.available_permits() < self.limits.challenges
     }
 
     /// Notes what a read found damaged.

@@ -5,7 +5,6 @@
 //! other writer.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -14,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use holdfast_types::{Fence, Sequence};
+use holdfast_types::{Fence, Sequence, ShardId};
 use holdfast_volume::{Key, Namespace, Reservation, Volume, VolumeError};
 use holdfast_wire::{ErrorCode, WireError};
 use tokio::sync::{Semaphore, oneshot};
@@ -22,8 +21,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     NodeError,
-    content::{COMMON, META_FENCE, SHARD_KIND, fence_key, fenced, outboard_key, sequence, unfenced},
+    commitments::{Backlog, Ledger},
+    content::{
+        COMMON, META_FENCE, SHARD_KIND, commitments_key, fence_key, fenced, outboard_key, sequence, shard_key, unfenced,
+    },
     refusal,
+    waiting::{Reply, Waiting},
 };
 
 /// Orders that wait at most. Whoever comes on top waits at the semaphore, holding its own memory only.
@@ -38,8 +41,6 @@ const IDLE_COMPACTING: Duration = Duration::from_millis(20);
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// Bytes moved in one step of compaction: what a put may have to wait for.
 const COMPACT_BUDGET: u64 = 8 << 20;
-
-type Reply<T> = oneshot::Sender<Result<T, WireError>>;
 
 /// A shard that is written and hashed, and only needs its commit.
 pub(crate) struct Written {
@@ -75,18 +76,16 @@ enum Order {
         fence: Fence,
         reply: Reply<()>,
     },
+    List {
+        shard: ShardId,
+        bytes: Vec<u8>,
+        reply: Reply<()>,
+    },
     Meta {
         key: u8,
         value: Vec<u8>,
         reply: Reply<()>,
     },
-}
-
-/// Who is told once the batch is durable.
-enum Waiting {
-    Stored { key: Key, reply: Reply<Sequence> },
-    Deleted { existed: bool, reply: Reply<bool> },
-    Done { reply: Reply<()> },
 }
 
 /// Takes orders for the writer thread. Clones share it; the thread ends with the last of them.
@@ -98,13 +97,15 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(volume: Volume) -> Result<(Self, JoinHandle<()>), NodeError> {
+    pub(crate) fn start(volume: Volume) -> Result<(Self, Backlog, JoinHandle<()>), NodeError> {
         let (orders, inbox) = channel();
         let seen = volume.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes);
-        let owner = Owner { volume, seen: seen.unwrap_or_default(), waiting: Vec::new() };
+        let ledger = Ledger::open(&volume.reader());
+        let backlog = ledger.backlog();
+        let owner = Owner { volume, seen: seen.unwrap_or_default(), ledger, waiting: Vec::new() };
         let thread = std::thread::Builder::new().name("volume".into()).spawn(move || owner.serve(&inbox));
         let thread = thread.map_err(|error| NodeError::Bug(format!("no thread for the volume: {error}")))?;
-        Ok((Self { orders, places: Arc::new(Semaphore::new(ORDERS_MAX)) }, thread))
+        Ok((Self { orders, places: Arc::new(Semaphore::new(ORDERS_MAX)) }, backlog, thread))
     }
 
     /// Space for a shard; `None` when another put made it durable meanwhile. `replaces`: a damaged copy may be there.
@@ -140,6 +141,11 @@ impl Writer {
         self.order(|reply| Order::Record { namespace, key, bytes, fence, reply }).await
     }
 
+    /// Keeps a shard's commitment list, if the shard is there.
+    pub(crate) async fn list(&self, shard: ShardId, bytes: Vec<u8>) -> Result<(), WireError> {
+        self.order(|reply| Order::List { shard, bytes, reply }).await
+    }
+
     /// Keeps a small value beside the records.
     pub(crate) async fn meta(&self, key: u8, value: Vec<u8>) -> Result<(), WireError> {
         self.order(|reply| Order::Meta { key, value, reply }).await
@@ -158,6 +164,7 @@ struct Owner {
     volume: Volume,
     /// Highest fence seen; durable with the batch that raised it.
     seen: Fence,
+    ledger: Ledger,
     waiting: Vec<Waiting>,
 }
 
@@ -199,14 +206,25 @@ impl Owner {
                 Ok(existed) => self.waiting.push(Waiting::Deleted { existed, reply }),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Order::Record { namespace, key, bytes, fence, reply } => match self.record(namespace, key, &bytes, fence) {
-                Ok(()) => self.waiting.push(Waiting::Done { reply }),
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Order::Meta { key, value, reply } => match self.volume.set_meta(key, &value) {
-                Ok(()) => self.waiting.push(Waiting::Done { reply }),
-                Err(error) => drop(reply.send(Err(refusal::of_volume(&error)))),
-            },
+            Order::Record { namespace, key, bytes, fence, reply } => {
+                let kept = self.record(namespace, key, &bytes, fence);
+                self.promise(kept, reply);
+            }
+            Order::List { shard, bytes, reply } => {
+                let kept = self.list(shard, &bytes).map_err(|error| refusal::of_volume(&error));
+                self.promise(kept, reply);
+            }
+            Order::Meta { key, value, reply } => {
+                let kept = self.volume.set_meta(key, &value).map_err(|error| refusal::of_volume(&error));
+                self.promise(kept, reply);
+            }
+        }
+    }
+
+    fn promise(&mut self, kept: Result<(), WireError>, reply: Reply<()>) {
+        match kept {
+            Ok(()) => self.waiting.push(Waiting::Done { reply }),
+            Err(error) => drop(reply.send(Err(error))),
         }
     }
 
@@ -247,8 +265,9 @@ impl Owner {
             // Again: a newer lease may have come while the bytes did.
             self.admit(fence, fence_key(key.id))?;
         }
+        let (len, there) = (reservation.len(), self.volume.contains(&key));
         match self.volume.seal(reservation) {
-            Ok(()) => {}
+            Ok(()) => self.ledger.stored(key, len, there),
             // The other put had the same root: it stored the same bytes.
             Err(VolumeError::Exists { .. }) => {
                 return Ok(self.volume.reader().stat(&key).map(|entry| sequence(entry.sequence)));
@@ -272,14 +291,33 @@ impl Owner {
     fn delete(&mut self, key: Key, fence: Fence) -> Result<bool, WireError> {
         let guard = if key.kind == SHARD_KIND { fence_key(key.id) } else { key };
         self.admit(fence, guard)?;
-        let existed = self.remove(&key).map_err(|error| refusal::of_volume(&error))?;
-        if key.kind == SHARD_KIND {
-            for companion in [outboard_key(key.id), fence_key(key.id)] {
-                self.remove(&companion).map_err(|error| refusal::of_volume(&error))?;
-            }
+        let removed = if key.kind == SHARD_KIND { self.remove_shard(&key) } else { self.remove(&key) };
+        removed.and_then(|existed| self.raise(fence).map(|()| existed)).map_err(|error| refusal::of_volume(&error))
+    }
+
+    /// Removes a shard with what belongs to it.
+    fn remove_shard(&mut self, key: &Key) -> Result<bool, VolumeError> {
+        let len = self.volume.reader().stat(key).map(|entry| entry.len);
+        let existed = self.remove(key)?;
+        for companion in [outboard_key(key.id), fence_key(key.id)] {
+            self.remove(&companion)?;
         }
-        self.raise(fence).map_err(|error| refusal::of_volume(&error))?;
+        let had_list = self.remove(&commitments_key(key.id))?;
+        if existed {
+            self.ledger.deleted(*key, len, had_list);
+        }
         Ok(existed)
+    }
+
+    /// A list outlives no shard: it is refused when the shard is gone, or goes with this batch.
+    fn list(&mut self, shard: ShardId, bytes: &[u8]) -> Result<(), VolumeError> {
+        let (key, list) = (shard_key(&shard), commitments_key(*shard.as_bytes()));
+        if self.ledger.is_touched(&key) {
+            self.commit();
+        }
+        let len = self.volume.reader().stat(&key).ok_or(VolumeError::NotFound { key })?.len;
+        let there = self.volume.contains(&list);
+        self.replace(COMMON, list, bytes).map(|()| self.ledger.listed(key, len, there))
     }
 
     fn remove(&mut self, key: &Key) -> Result<bool, VolumeError> {
@@ -335,19 +373,9 @@ impl Owner {
                 return waiting.into_iter().for_each(|waiting| waiting.refuse(&refusal));
             }
         };
-        let sequences: BTreeMap<Key, Sequence> =
-            committed.iter().map(|record| (record.key, sequence(record.sequence))).collect();
-        for waiting in waiting {
-            match waiting {
-                Waiting::Stored { key, reply } => {
-                    let stat = || self.volume.reader().stat(&key).map(|entry| sequence(entry.sequence));
-                    let deleted = || WireError::new(ErrorCode::Conflict, "the shard was deleted while it was put");
-                    let _ = reply.send(sequences.get(&key).copied().or_else(stat).ok_or_else(deleted));
-                }
-                Waiting::Deleted { existed, reply } => drop(reply.send(Ok(existed))),
-                Waiting::Done { reply } => drop(reply.send(Ok(()))),
-            }
-        }
+        self.ledger.settle(&self.volume.reader());
+        let sequences = committed.iter().map(|record| (record.key, sequence(record.sequence))).collect();
+        waiting.into_iter().for_each(|waiting| waiting.tell(&sequences, &self.volume.reader()));
     }
 
     /// One step. Says whether another has something to do.
@@ -365,16 +393,6 @@ impl Owner {
                 warn!(%error, "compaction postponed");
                 false
             }
-        }
-    }
-}
-
-impl Waiting {
-    fn refuse(self, error: &WireError) {
-        match self {
-            Waiting::Stored { reply, .. } => drop(reply.send(Err(error.clone()))),
-            Waiting::Deleted { reply, .. } => drop(reply.send(Err(error.clone()))),
-            Waiting::Done { reply } => drop(reply.send(Err(error.clone()))),
         }
     }
 }

@@ -118,6 +118,7 @@ fn lay_out_node(
             auditor: node::RawAuditor { name: AUDITOR.into(), addresses: vec![auditor.to_string()], public_key: None },
             tls: node::RawTls { ca: tls("ca.pem"), cert: tls("cert.pem"), key: tls("key.pem") },
             limits: node::RawLimits::default(),
+            commitments: node::RawCommitments::default(),
         };
         layout::write(&config, &to_toml(&raw)?)?;
     }

@@ -205,7 +205,7 @@ async fn one_challenge_too_many_is_refused_with_a_time_and_signed() {
 }
 
 impl Cluster {
-    async fn registered_key(&self, node: &holdfast_node::Running) -> holdfast_types::PublicKey {
+    pub(crate) async fn registered_key(&self, node: &holdfast_node::Running) -> holdfast_types::PublicKey {
         eventually("the node has registered", async || !self.registered.lock().unwrap().is_empty()).await;
         let key = self.registered.lock().unwrap()[0].key;
         assert_eq!(key.node_id(), node.id());

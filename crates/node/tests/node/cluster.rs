@@ -10,7 +10,7 @@ use std::{
 
 use holdfast_node::{
     Checked, Running,
-    config::{Raw, RawAuditor, RawLimits, RawTls, Size},
+    config::{Raw, RawAuditor, RawCommitments, RawLimits, RawTls, Size},
     identity,
 };
 use holdfast_protocol::{
@@ -154,6 +154,8 @@ impl Cluster {
             },
             tls: RawTls { ca: tls.join("ca.pem"), cert: tls.join("cert.pem"), key: tls.join("key.pem") },
             limits: RawLimits::default(),
+            // Tests that are not about commitments see only the records that they cause.
+            commitments: RawCommitments { cpu_share: 0.0 },
         }
     }
 

@@ -1,0 +1,62 @@
+//! How fast the committer may be: a share of one core, and less while somebody waits for the node.
+//!
+//! Committing costs milliseconds a blob and is never urgent, so everything else goes first: the thread has the lowest
+//! priority there is, rests in proportion to the time that each blob took (on a busy machine, where it took longer for
+//! others' sake, it rests longer), and steps aside while puts, reads or challenges are in flight.
+
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use crate::state::State;
+
+use super::desk::Desk;
+
+/// Between two looks at whether the node is still busy.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A node that is never idle does a blob this often all the same: 127 KB/s, some percent of a core.
+const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
+
+/// Lowers the calling thread's priority, where the system can do that for one thread.
+pub(super) fn step_back() {
+    // On Linux "this process" means the calling thread.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 19) {
+        debug!(%error, "the committer keeps the usual priority");
+    }
+    #[cfg(not(target_os = "linux"))]
+    debug!("the committer keeps the usual priority");
+}
+
+/// How long to rest after having worked, so that work is `share` of the time.
+pub(super) fn rest_after(worked: Duration, share: f64) -> Duration {
+    worked.mul_f64(((1.0 - share) / share).max(0.0))
+}
+
+/// Waits while the node is busy, within bounds. `false` once stopped.
+pub(super) fn step_aside(state: &State, desk: &Desk) -> bool {
+    let since = Instant::now();
+    while state.is_busy() && since.elapsed() < STEP_ASIDE_MAX {
+        if !desk.pause(LOOK_EVERY) {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_the_share_of_the_time() {
+        let worked = Duration::from_millis(10);
+        assert_eq!(rest_after(worked, 1.0), Duration::ZERO);
+        assert_eq!(rest_after(worked, 0.5), worked);
+        for share in [0.01, 0.1, 0.25, 0.9] {
+            let whole = worked + rest_after(worked, share);
+            let got = worked.as_secs_f64() / whole.as_secs_f64();
+            assert!((got - share).abs() < 1e-6, "{share}: {got}");
+        }
+    }
+}
