@@ -10,6 +10,7 @@ use crate::{
     key::PlacementSecret,
     mask::Masks,
     rows::Rows,
+    simd::{CpuPath, PathUnavailable},
 };
 
 /// Masked and hashed in one go while the bytes are in the cache.
@@ -60,6 +61,16 @@ impl Encoder {
     /// The code.
     pub const fn code(&self) -> Code {
         self.code
+    }
+
+    /// The same on other instructions than the best: for tests and measurements.
+    pub fn on(self, path: CpuPath) -> Result<Self, PathUnavailable> {
+        Ok(Self { rows: self.rows.on(path)?, ..self })
+    }
+
+    /// The instructions that it codes with.
+    pub const fn path(&self) -> CpuPath {
+        self.rows.path()
     }
 
     /// Codes and masks `segment`, 1 to 64 MiB of sealed bytes. `secret` is fresh for each segment.

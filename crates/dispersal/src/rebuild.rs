@@ -13,6 +13,7 @@ use crate::{
     read::STRIP_LEN,
     root::PartedRoot,
     rows::Rows,
+    simd::{CpuPath, PathUnavailable},
 };
 
 /// A shard to make again.
@@ -100,6 +101,11 @@ impl Rebuilder {
         let rows = Rows::rebuild(geometry.code(), &chosen, &outputs);
         let (at, targets) = (range.start(), targets.to_vec());
         Ok(Self { geometry, masks, sources: chosen, outputs, targets, rows, range, at, proof })
+    }
+
+    /// The same on other instructions than the best: for tests and measurements.
+    pub fn on(self, path: CpuPath) -> Result<Self, PathUnavailable> {
+        Ok(Self { rows: self.rows.on(path)?, ..self })
     }
 
     /// The k shards to read, in the order in which [`Rebuilder::absorb`] takes their strips.

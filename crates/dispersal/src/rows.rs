@@ -1,18 +1,20 @@
 //! The linear map behind Reed–Solomon, as a table of coefficients: each wanted shard is a sum of
 //! the k given ones, byte by byte over GF(2^8). The coefficients are those of
 //! `reed-solomon-erasure`, read out of it by coding the k unit vectors, so that what is computed
-//! here is byte for byte what that crate computes, and a faster kernel has one place to go:
-//! [`Rows::apply`].
+//! here is byte for byte what that crate computes; [`crate::simd`] does the sums.
 
 use holdfast_types::{Code, ShardIndex};
-use reed_solomon_erasure::galois_8::{ReedSolomon, mul_slice, mul_slice_xor};
+use reed_solomon_erasure::galois_8::ReedSolomon;
 
-/// One strip of each of 20 shards of 16 KiB stays in a level-2 cache while every output passes.
-const STRIP_LEN: usize = 16 << 10;
+use crate::simd::{CpuPath, Kernel, PathUnavailable};
 
-/// Coefficients: `rows[target][source]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Rows(Vec<Vec<u8>>);
+/// The map, prepared for the processor's best instructions.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    /// `coefficients[target][source]`.
+    coefficients: Vec<Vec<u8>>,
+    kernel: Kernel,
+}
 
 fn reed_solomon(code: Code) -> ReedSolomon {
     ReedSolomon::new(usize::from(code.data()), usize::from(code.parity()))
@@ -30,7 +32,7 @@ impl Rows {
         let (k, m) = (usize::from(code.data()), usize::from(code.parity()));
         let mut parity = vec![vec![0; k]; m];
         reed_solomon(code).encode_sep(&unit_strips(k), &mut parity).expect("k and m strips of k bytes each");
-        Self(parity)
+        Self::detected(parity)
     }
 
     /// From any k different shards to any others. The caller vouches for the indices.
@@ -42,24 +44,27 @@ impl Rows {
             shards[usize::from(source.0)] = (unit, true);
         }
         reed_solomon(code).reconstruct(&mut shards).expect("k different shards of k bytes each");
-        Self(targets.iter().map(|target| shards[usize::from(target.0)].0.clone()).collect())
+        Self::detected(targets.iter().map(|target| shards[usize::from(target.0)].0.clone()).collect())
+    }
+
+    fn detected(coefficients: Vec<Vec<u8>>) -> Self {
+        let kernel = Kernel::new(CpuPath::detected(), &coefficients).expect("what is detected is there");
+        Self { coefficients, kernel }
+    }
+
+    /// The same map on other instructions.
+    pub(crate) fn on(self, path: CpuPath) -> Result<Self, PathUnavailable> {
+        Ok(Self { kernel: Kernel::new(path, &self.coefficients)?, ..self })
+    }
+
+    /// The instructions it runs on.
+    pub(crate) const fn path(&self) -> CpuPath {
+        self.kernel.path()
     }
 
     /// Overwrites `targets` with their sums over `sources`. All strips have one length.
     pub(crate) fn apply(&self, sources: &[&[u8]], targets: &mut [&mut [u8]]) {
-        let len = sources.first().map_or(0, |strip| strip.len());
-        assert!(sources.iter().all(|strip| strip.len() == len) && targets.iter().all(|strip| strip.len() == len));
-        assert_eq!(self.0.len(), targets.len());
-        for start in (0..len).step_by(STRIP_LEN) {
-            let end = (start + STRIP_LEN).min(len);
-            for (row, target) in self.0.iter().zip(targets.iter_mut()) {
-                let target = &mut target[start..end];
-                for (place, (factor, source)) in row.iter().zip(sources).enumerate() {
-                    let multiply = if place == 0 { mul_slice } else { mul_slice_xor };
-                    multiply(*factor, &source[start..end], target);
-                }
-            }
-        }
+        self.kernel.apply(sources, targets);
     }
 }
 
@@ -87,8 +92,7 @@ mod tests {
 
     #[test]
     fn encoding_equals_the_crate_s_across_strip_ends() {
-        for (k, m, len) in
-            [(1, 1, 1), (2, 1, 5), (8, 4, STRIP_LEN + 1), (16, 4, 2 * STRIP_LEN), (29, 51, 100), (255, 1, 3)]
+        for (k, m, len) in [(1, 1, 1), (2, 1, 5), (8, 4, (16 << 10) + 1), (16, 4, 32 << 10), (29, 51, 100), (255, 1, 3)]
         {
             let code = Code::new(k, m).unwrap();
             let all = shards(code, len, 1);
