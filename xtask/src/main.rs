@@ -1,6 +1,7 @@
 //! `cargo xtask`: the chores that cargo has no word for. Everything a fresh machine needs beyond
 //! the toolchain is found here, or asked for by name.
 
+mod bench;
 mod direction;
 mod run;
 mod sources;
@@ -12,6 +13,8 @@ cargo xtask tidy                   dependency direction, file and function sizes
 cargo xtask test [NAME…]           every test of the workspace (or of the named packages)
 cargo xtask sim [--seeds N] [--from S]
                                    the simulated cluster, seeds S..S+N, optimised build
+cargo xtask bench-report [--quick] [--json]
+                                   every figure beside its peer; writes docs/performance.md
 cargo xtask proto-snapshot         accept today's proto/ as the one to stay compatible with
 cargo xtask ci                     what .ci/run runs: format, clippy, tidy, docs, tests";
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         "tidy" => tidy(),
         "test" => run::test(rest),
         "sim" => run::sim(rest),
+        "bench-report" => bench::report(rest),
         "proto-snapshot" => run::proto_snapshot(),
         "ci" => ci(),
         "help" | "--help" | "-h" => {
