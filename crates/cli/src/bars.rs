@@ -29,6 +29,11 @@ impl Bar {
         Self { bar, words }
     }
 
+    /// Prints while the bar is out of the way.
+    pub(crate) fn above<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     /// Takes the bar off the screen, before results are printed.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

@@ -30,10 +30,16 @@ pub(crate) enum Failure {
     /// Whoever read our output has enough.
     #[error("the reader of the output went away")]
     ClosedPipe,
+    /// Whoever read an object's bytes went away before their end.
+    #[error("the reader of the object's bytes went away before their end")]
+    CutOff,
     /// A JSON object with the failure is on standard output already.
     #[error("{0}")]
     Told(String),
 }
+
+/// 128 and the number of SIGPIPE.
+const CUT_OFF: u8 = 141;
 
 impl Failure {
     pub(crate) fn file(path: &Path, error: impl ToString) -> Self {
@@ -44,6 +50,8 @@ impl Failure {
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         match self {
             Self::ClosedPipe => return ExitCode::SUCCESS,
+            // As a program that SIGPIPE ended looks to a shell: without a word, and not as a success.
+            Self::CutOff => return ExitCode::from(CUT_OFF),
             Self::Usage(_) | Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) if json => {
                 let object = serde_json::json!({ "ok": false, "error": self.to_string() });
                 // Nobody may be reading; the exit code says it too.

@@ -7,7 +7,8 @@
 //! | the demonstration | [`demo`] |
 //! | what people type and read | [`quantity`], [`show`], [`output`] |
 //!
-//! Exit codes: 0 it is done, 1 it is not, 2 it was asked for wrongly.
+//! Exit codes: 0 it is done, 1 it is not, 2 it was asked for wrongly, 141 (as after SIGPIPE) the reader of an object's
+//! bytes went away before their end.
 
 #![forbid(unsafe_code)]
 

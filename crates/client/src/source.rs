@@ -65,6 +65,11 @@ impl Source {
         }
     }
 
+    /// The same once more, if it can be read again.
+    pub(crate) fn again(&self) -> Option<Self> {
+        Some(Self { name: self.name.clone(), origin: Origin::File(self.path()?.to_owned()) })
+    }
+
     pub(crate) fn into_origin(self) -> Origin {
         self.origin
     }

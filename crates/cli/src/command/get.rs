@@ -123,11 +123,19 @@ where
 {
     let sink = BufWriter::with_capacity(BUFFER_LEN, sink);
     let (report, mut sink) = client.get(object, range, sink, bar).await.map_err(|error| match error {
-        ClientError::Sink(error) if error.kind() == io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        ClientError::Sink(error) => unwritten(error),
         error => Failure::Client(error),
     })?;
-    sink.flush()?;
+    sink.flush().map_err(unwritten)?;
     Ok(report)
+}
+
+/// Half an object that passes for a whole one is worse than none: whoever waits for this process must hear of it.
+fn unwritten(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::CutOff,
+        _ => Failure::Client(ClientError::Sink(error)),
+    }
 }
 
 fn tell(report: &GetReport, json: bool, to_stdout: bool) -> Result<(), Failure> {

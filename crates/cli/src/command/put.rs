@@ -1,9 +1,14 @@
 //! `holdfast put`: stores files.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
-use holdfast_client::{PutOptions, PutReport, Source};
+use holdfast_client::{ManyReport, Outcome, PutObject, PutOptions, PutReport, Source};
 use serde_json::{Value, json};
 
 use crate::{bars::Bar, connect::ClientArgs, failure::Failure, output, process, show};
@@ -11,11 +16,12 @@ use crate::{bars::Bar, connect::ClientArgs, failure::Failure, output, process, s
 /// Store files: sealed with your key, coded, spread over the nodes, durable when it says so.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "All files are acknowledged together. A put of files that was interrupted goes on where it was \
-    when the same command is given again; standard input cannot be read twice."
+    after_help = "Of several files, or a directory's, each is acknowledged on its own: a line says that it is durable. Small \
+    ones share segments and round trips. A put that was interrupted goes on where it was when the same command is given \
+    again; standard input cannot be read twice."
 )]
 pub(crate) struct Put {
-    /// Files; - for standard input
+    /// Files; - for standard input; of a directory all regular files, named by their path in it
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What to call the object, instead of the file's name; for one FILE only
@@ -36,56 +42,161 @@ pub(crate) struct Put {
 
 impl Put {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let sources = self.sources()?;
-        let options = PutOptions { policy: self.policy, media_type: self.media_type, fresh: self.fresh };
-        let json = self.client.json;
-        let report = self.client.act(|client| async move {
-            let bar = Arc::new(Bar::new("put", !json));
-            let report = client.put(sources, options, bar.clone()).await;
-            bar.finish();
-            Ok(report?)
-        })?;
-        if json {
-            return output::object(&described(&report));
+        let many = self.files.len() > 1 || self.files.iter().any(|file| file.is_dir());
+        let mut sources = self.sources(many)?;
+        let Self { name, policy, media_type, fresh, client, .. } = self;
+        let options = PutOptions { policy, media_type, fresh };
+        if many {
+            return put_many(&client, sources, options);
         }
-        for object in &report.objects {
-            output::line(&format!("{}  {}  {}", object.id, show::bytes(object.bytes), object.name))?;
+        if let (Some(name), Some(source)) = (name, sources.pop()) {
+            sources.push(source.named(name));
         }
-        if report.resumed_bytes > 0 {
-            output::note(&format!("of it, {} were stored by the interrupted run", show::bytes(report.resumed_bytes)));
-        }
-        if report.owed_shards > 0 {
-            output::note(&format!("{} shards found no node yet; repair places them", report.owed_shards));
-        }
-        let rate = show::mb_per_s(report.bytes, report.seconds);
-        output::note(&format!("{} in {:.1} s, {rate:.1} MB/s", show::bytes(report.bytes), report.seconds));
-        Ok(())
+        put_one(&client, sources, options)
     }
 
-    fn sources(&self) -> Result<Vec<Source>, Failure> {
-        if self.name.is_some() && self.files.len() > 1 {
+    fn sources(&self, many: bool) -> Result<Vec<Source>, Failure> {
+        if self.name.is_some() && many {
             return Err(Failure::Usage("--name goes with one FILE; put the others by themselves".into()));
         }
         if self.files.iter().filter(|file| output::is_dash(file)).count() > 1 {
             return Err(Failure::Usage("standard input (-) can be read once only".into()));
         }
-        let source = |file: &PathBuf| {
-            let source = if output::is_dash(file) { Source::stdin("stdin") } else { Source::file(file) };
-            match &self.name {
-                Some(name) => source.named(name),
-                None => source,
+        let mut sources = Vec::new();
+        for file in &self.files {
+            match file {
+                dash if output::is_dash(dash) => sources.push(Source::stdin("stdin")),
+                directory if directory.is_dir() => below(directory, &mut sources)?,
+                file => sources.push(Source::file(file)),
             }
-        };
-        Ok(self.files.iter().map(source).collect())
+        }
+        match sources.is_empty() {
+            true => Err(Failure::Usage("there is no regular file in it; give one to put".into())),
+            false => Ok(sources),
+        }
     }
 }
 
+/// The regular files of a directory, in order of their paths. What a link points to may lie anywhere and be there
+/// twice: links are left out.
+fn below(root: &Path, sources: &mut Vec<Source>) -> Result<(), Failure> {
+    let failed = |path: &Path, error: io::Error| Failure::file(path, error);
+    let mut open = vec![root.to_owned()];
+    let mut files = Vec::new();
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).map_err(|error| failed(&directory, error))? {
+            let entry = entry.map_err(|error| failed(&directory, error))?;
+            let kind = entry.file_type().map_err(|error| failed(&entry.path(), error))?;
+            match kind {
+                kind if kind.is_dir() => open.push(entry.path()),
+                kind if kind.is_file() => files.push(entry.path()),
+                _ => output::note(&format!("{} is no regular file and is left out", entry.path().display())),
+            }
+        }
+    }
+    files.sort();
+    let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+    sources.extend(files.iter().map(|path| Source::file(path).named(name(path))));
+    Ok(())
+}
+
+fn put_one(client: &ClientArgs, sources: Vec<Source>, options: PutOptions) -> Result<(), Failure> {
+    let json = client.json;
+    let report = client.act(|client| async move {
+        let bar = Arc::new(Bar::new("put", !json));
+        let told = bar.clone();
+        // Told before the put is forgotten: killed in between, the same command prints the same id.
+        let tell = move |report: &PutReport| {
+            told.finish();
+            if json { output::object(&described(report)) } else { report.objects.iter().try_for_each(line) }
+        };
+        let report = client.put_and_tell(sources, options, bar.clone(), tell).await;
+        bar.finish();
+        report
+    })?;
+    if !json {
+        summarise(report.bytes, report.resumed_bytes, report.owed_shards, report.seconds);
+    }
+    Ok(())
+}
+
+fn put_many(client: &ClientArgs, sources: Vec<Source>, options: PutOptions) -> Result<(), Failure> {
+    let json = client.json;
+    let (mut stored, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    let report = client.act(|client| async {
+        let bar = Arc::new(Bar::new("put", !json));
+        let told = bar.clone();
+        let tell = |outcome: Outcome<'_>| {
+            match outcome.stored {
+                // The one object that JSON promises comes at the end.
+                Ok(object) if json => drop(stored.insert(outcome.source, entry(object))),
+                Ok(object) => told.above(|| line(object))?,
+                Err(error) => {
+                    let words = json!({ "name": outcome.name, "error": error.to_string() });
+                    failed.insert(outcome.source, words);
+                    told.above(|| output::note(&format!("not stored: {}: {error}", outcome.name)));
+                }
+            }
+            Ok::<_, Failure>(())
+        };
+        let report = client.put_many(sources, options, bar.clone(), tell).await;
+        bar.finish();
+        report
+    })?;
+    if json {
+        output::object(&described_many(&report, stored.into_values(), failed.into_values()))?;
+    } else {
+        summarise(report.bytes, report.resumed_bytes, report.owed_shards, report.seconds);
+    }
+    match report.failed {
+        0 => Ok(()),
+        failed => Err(Failure::Told(format!("{failed} of {} files were not stored", failed + report.objects))),
+    }
+}
+
+fn summarise(bytes: u64, resumed: u64, owed: u64, seconds: f64) {
+    if resumed > 0 {
+        output::note(&format!("of it, {} were stored by the interrupted run", show::bytes(resumed)));
+    }
+    if owed > 0 {
+        output::note(&format!("{owed} shards found no node yet; repair places them"));
+    }
+    let rate = show::mb_per_s(bytes, seconds);
+    output::note(&format!("{} in {seconds:.1} s, {rate:.1} MB/s", show::bytes(bytes)));
+}
+
+fn entry(object: &PutObject) -> Value {
+    json!({ "object": object.id, "name": object.name, "bytes": object.bytes, "sealed_bytes": object.sealed })
+}
+
+fn described_many(
+    report: &ManyReport,
+    objects: impl Iterator<Item = Value>,
+    failed: impl Iterator<Item = Value>,
+) -> Value {
+    json!({
+        "ok": report.failed == 0,
+        "objects": objects.collect::<Vec<_>>(),
+        "failed": failed.collect::<Vec<_>>(),
+        "uploads": report.uploads,
+        "bytes": report.bytes,
+        "resumed_bytes": report.resumed_bytes,
+        "stored_bytes": report.stored_bytes,
+        "segments": report.segments,
+        "owed_shards": report.owed_shards,
+        "seconds": show::rounded(report.seconds),
+        "objects_per_s": show::rounded(report.objects as f64 / report.seconds.max(1e-9)),
+        "mb_per_s": show::mb_per_s(report.bytes, report.seconds),
+        "peak_rss_mb": process::own_peak_rss().map(|bytes| show::rounded(bytes as f64 / 1e6)),
+    })
+}
+
+fn line(object: &PutObject) -> Result<(), Failure> {
+    output::line(&format!("{}  {}  {}", object.id, show::bytes(object.bytes), object.name))
+}
+
 fn described(report: &PutReport) -> Value {
-    let objects: Vec<Value> = report
-        .objects
-        .iter()
-        .map(|object| json!({ "object": object.id, "name": object.name, "bytes": object.bytes, "sealed_bytes": object.sealed }))
-        .collect();
+    let objects: Vec<Value> = report.objects.iter().map(entry).collect();
     json!({
         "ok": true,
         "upload": report.upload,

@@ -19,7 +19,7 @@ use std::{
     fs::{self, File},
     io::{self, Cursor, Read, Write},
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use data_encoding::HEXLOWER;
@@ -202,7 +202,7 @@ impl Journal {
         options: &PutOptions,
         sources: &[Source],
     ) -> Result<(Self, Option<State>), ClientError> {
-        let Some(name) = name(client, policy, options, sources)? else {
+        let Some(name) = name("put", client, policy, options, sources)? else {
             return Ok((Self { kept: None, state: None, records: Vec::new() }, None));
         };
         let directory = client.state_dir.join(name);
@@ -294,6 +294,11 @@ impl Journal {
         self.records()?.objects().map_err(|error| failed(&path, &error))
     }
 
+    /// The sources that are sealed to their end, as they were read.
+    pub(super) fn stamps(&self) -> &[Stamp] {
+        self.state.as_ref().map_or(&[], |state| &state.done)
+    }
+
     /// Forgets everything.
     pub(crate) fn end(self) {
         if let Some(kept) = &self.kept
@@ -309,7 +314,8 @@ pub(super) fn spool_path(directory: &Path, segment: SegmentId) -> PathBuf {
 }
 
 /// The directory's name, if the put can be resumed: the same command finds it again.
-fn name(
+pub(super) fn name(
+    kind: &str,
     client: &Client,
     policy: &str,
     options: &PutOptions,
@@ -323,15 +329,17 @@ fn name(
     for source in sources {
         let Some(path) = source.path() else { return Ok(None) };
         let name = path.display().to_string();
-        let path = path.canonicalize().map_err(|error| ClientError::Source { name, error })?;
+        // One that is not there may come: it still has a place.
+        let path = path.canonicalize().or_else(|_| path::absolute(path));
+        let path = path.map_err(|error| ClientError::Source { name, error })?;
         said.push("path", path.as_os_str().as_encoded_bytes());
         said.push("name", source.name().as_bytes());
     }
-    Ok(Some(format!("put-{}", HEXLOWER.encode(&said.digest()[..16]))))
+    Ok(Some(format!("{kind}-{}", HEXLOWER.encode(&said.digest()[..16]))))
 }
 
 /// Makes the directory and locks it. A lock on a directory that was removed meanwhile is none.
-fn lock(directory: &Path) -> Result<File, ClientError> {
+pub(super) fn lock(directory: &Path) -> Result<File, ClientError> {
     loop {
         file::make_directory(directory).map_err(|error| failed(directory, &error))?;
         let handle = match File::open(directory) {

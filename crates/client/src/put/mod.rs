@@ -1,9 +1,12 @@
-//! A put: sources become objects, acknowledged all together. Where all sources are files, a journal is
-//! kept, and after a crash of the client the same put goes on where it was.
+//! A put: sources become objects, acknowledged all together, or, of many, each on its own ([`many`]). Where
+//! all sources are files, a journal is kept, and after a crash of the client the same put goes on where it
+//! was.
 
 mod code;
 mod drive;
 mod journal;
+mod ledger;
+mod many;
 mod records;
 mod resume;
 mod seal;
@@ -22,6 +25,7 @@ use crate::{
     config::accept_policy,
 };
 use journal::{Journal, State};
+pub use many::{ManyReport, Outcome};
 use seal::Sealing;
 
 /// Coded bytes of segments that are being filled, coded and sent at once: with the buffers of the
@@ -102,6 +106,34 @@ impl Client {
         options: PutOptions,
         progress: Arc<dyn Progress>,
     ) -> Result<PutReport, ClientError> {
+        self.put_and_tell(sources, options, progress, |_| Ok(())).await
+    }
+
+    /// [`Client::put`], which forgets the put only once `tell` has passed its report on: whoever dies
+    /// before, or cannot tell, finds the same objects by the same call.
+    ///
+    /// # Errors
+    /// Those of [`Client::put`], and what `tell` says.
+    pub async fn put_and_tell<E: From<ClientError>>(
+        &self,
+        sources: Vec<Source>,
+        options: PutOptions,
+        progress: Arc<dyn Progress>,
+        tell: impl FnOnce(&PutReport) -> Result<(), E>,
+    ) -> Result<PutReport, E> {
+        let (report, journal) = self.store(sources, options, progress).await?;
+        tell(&report)?;
+        journal.end();
+        Ok(report)
+    }
+
+    /// Everything is acknowledged; the journal still says so.
+    async fn store(
+        &self,
+        sources: Vec<Source>,
+        options: PutOptions,
+        progress: Arc<dyn Progress>,
+    ) -> Result<(PutReport, Journal), ClientError> {
         let clock = Clock::start();
         let policy = options.policy.clone().unwrap_or_else(|| self.policy.clone());
         accept(&sources, &policy, options.media_type.as_deref())?;
@@ -111,7 +143,7 @@ impl Client {
         let paths = sources.iter().filter_map(|source| source.path().map(ToOwned::to_owned)).collect();
         let (mut journal, found) = Journal::open(self, &policy, &options, &sources)?;
         let (upload, start) = match self.resume(found, &journal, &options, paths, &progress).await? {
-            resume::Decision::Stored(state) => return self.stored_before(&state, journal, clock),
+            resume::Decision::Stored(state) => return stored_before(&state, journal, clock),
             resume::Decision::GoOn(resumed) => *resumed,
             resume::Decision::Afresh { given_up } => {
                 if let Some(old) = given_up {
@@ -141,8 +173,7 @@ impl Client {
                 "expected the ids of the objects that were sent, got others",
             ));
         }
-        journal.end();
-        Ok(PutReport {
+        let report = PutReport {
             upload: upload.id,
             bytes: objects.iter().map(|object| object.bytes).sum(),
             objects,
@@ -151,7 +182,8 @@ impl Client {
             segments: done.segments,
             owed_shards: done.owed_shards,
             seconds: clock.seconds(),
-        })
+        };
+        Ok((report, journal))
     }
 
     /// Begins an upload, or finds it.
@@ -175,17 +207,6 @@ impl Client {
         Ok(Upload { id, policy, media_type, terms, recovery, progress: progress.clone(), room })
     }
 
-    /// The earlier run died between the acknowledgement and its report.
-    fn stored_before(&self, state: &State, journal: Journal, clock: Clock) -> Result<PutReport, ClientError> {
-        let objects = journal.objects()?;
-        let bytes = objects.iter().map(|object| object.bytes).sum();
-        let upload = state.upload;
-        journal.end();
-        let (stored_bytes, segments, owed_shards) = (0, 0, 0);
-        let seconds = clock.seconds();
-        Ok(PutReport { upload, objects, bytes, resumed_bytes: bytes, stored_bytes, segments, owed_shards, seconds })
-    }
-
     /// What cannot go on leaves nothing behind; what can, keeps its journal.
     async fn give_up(&self, upload: &Upload, journal: Journal, error: &ClientError) {
         let for_good = matches!(error, ClientError::Put(PutError::Refused { .. } | PutError::Malformed { .. }));
@@ -200,6 +221,17 @@ impl Client {
     }
 }
 
+/// The earlier run died between the acknowledgement and its report.
+fn stored_before(state: &State, journal: Journal, clock: Clock) -> Result<(PutReport, Journal), ClientError> {
+    let objects = journal.objects()?;
+    let bytes = objects.iter().map(|object| object.bytes).sum();
+    let (upload, seconds) = (state.upload, clock.seconds());
+    let (stored_bytes, segments, owed_shards) = (0, 0, 0);
+    let report =
+        PutReport { upload, objects, bytes, resumed_bytes: bytes, stored_bytes, segments, owed_shards, seconds };
+    Ok((report, journal))
+}
+
 /// Refuses what the auditor would refuse at the end of a long put.
 fn accept(sources: &[Source], policy: &str, media_type: Option<&str>) -> Result<(), ClientError> {
     if !(1..=OBJECTS_PER_COMMIT_MAX).contains(&sources.len()) {
@@ -207,12 +239,18 @@ fn accept(sources: &[Source], policy: &str, media_type: Option<&str>) -> Result<
         let why = format!("expected 1 to {OBJECTS_PER_COMMIT_MAX} sources in one put, got {got}; put them in several");
         return Err(ClientError::Invalid(why));
     }
+    accept_options(policy, media_type)?;
+    sources.iter().try_for_each(Source::accept)
+}
+
+/// The same, for every source of a put.
+fn accept_options(policy: &str, media_type: Option<&str>) -> Result<(), ClientError> {
     accept_policy(policy).map_err(ClientError::Invalid)?;
     if let Some(got) = media_type.filter(|text| text.len() > NAME_LEN_MAX) {
         let why = format!("expected a media type of at most {NAME_LEN_MAX} bytes, got {}", got.len());
         return Err(ClientError::Invalid(why));
     }
-    sources.iter().try_for_each(Source::accept)
+    Ok(())
 }
 
 /// When the objects are made, by the owner's clock.

@@ -55,13 +55,20 @@ impl Client {
             Err(error) => return afresh(&error.to_string()),
         };
         if upload.terms.committed {
-            return Ok(Decision::Stored(Box::new(state)));
+            return match unchanged(&state.done, &paths) {
+                Ok(()) => Ok(Decision::Stored(Box::new(state))),
+                // What was stored stays stored; these are other bytes.
+                Err(why) => afresh(&why),
+            };
         }
         if upload.terms.staged_segments < state.durable {
             // The upload's row expires some time after its commit, too.
             if self.was_committed(&state, journal, paths.len()).await? {
                 let _ = self.auditor.abort_upload(state.upload).await;
-                return Ok(Decision::Stored(Box::new(state)));
+                return match unchanged(&state.done, &paths) {
+                    Ok(()) => Ok(Decision::Stored(Box::new(state))),
+                    Err(why) => afresh(&why),
+                };
             }
             return afresh("its upload has expired");
         }
@@ -108,14 +115,7 @@ fn examine(owner: &OwnerKey, state: State, paths: &[PathBuf]) -> Result<Start, S
     if done.len() > paths.len() {
         return Err("its state is of more files".into());
     }
-    for (stamp, path) in done.iter().zip(paths) {
-        let now = File::open(path)
-            .and_then(|file| Stamp::of(&file))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        if now != *stamp {
-            return Err(format!("{} changed since it was stored", path.display()));
-        }
-    }
+    unchanged(&done, paths)?;
     let current = match current {
         None => None,
         Some(current) => {
@@ -125,6 +125,19 @@ fn examine(owner: &OwnerKey, state: State, paths: &[PathBuf]) -> Result<Start, S
         }
     };
     Ok(Start { done, current, end, spooled })
+}
+
+/// Whether the files that were read whole are those that were read.
+fn unchanged(done: &[Stamp], paths: &[PathBuf]) -> Result<(), String> {
+    for (stamp, path) in done.iter().zip(paths) {
+        let now = File::open(path)
+            .and_then(|file| Stamp::of(&file))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        if now != *stamp {
+            return Err(format!("{} changed since it was stored", path.display()));
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file that was sealed in part, and reads up to where that went.

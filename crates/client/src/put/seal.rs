@@ -98,7 +98,7 @@ impl Sealing {
             room: None,
             snapshot: Snapshot::default(),
         };
-        let mut run = Run { owner, upload, keep, line };
+        let mut run = Run { owner, upload, keep, line, block: Vec::new(), before: Vec::new() };
         let (done, mut resumed) = (start.done.len(), start.current);
         for (number, source) in sources.into_iter().enumerate().skip(done) {
             match run.seal(number as u32, source, resumed.take()) {
@@ -195,6 +195,9 @@ struct Run {
     upload: Arc<Upload>,
     keep: bool,
     line: Line,
+    /// The block that is read, and the one before it: room for a frame each, for all sources in turn.
+    block: Vec<u8>,
+    before: Vec<u8>,
 }
 
 impl Run {
@@ -209,24 +212,26 @@ impl Run {
         };
         // A frame is given out only when more than it has come, so the hash of what is given out is one
         // block behind.
-        let (mut block, mut before) = (vec![0; FRAME_LEN as usize], Vec::new());
+        let mut behind = 0;
+        self.block.resize(FRAME_LEN as usize, 0);
+        self.before.resize(FRAME_LEN as usize, 0);
         loop {
-            let len = fill(&mut reader, &mut block).map_err(failed)?;
+            let len = fill(&mut reader, &mut self.block).map_err(failed)?;
             if len == 0 {
                 break;
             }
             owes_bytes = false;
-            let frames = object.sealer.push(&block[..len])?;
+            let frames = object.sealer.push(&self.block[..len])?;
             self.upload.progress.plain(len as u64);
             for frame in &frames {
-                object.prefix.update(&before);
+                if self.keep {
+                    object.prefix.update(&self.before[..behind]);
+                }
                 self.put_frame(&mut object, frame)?;
             }
-            if self.keep {
-                before.clear();
-                before.extend_from_slice(&block[..len]);
-            }
-            if len < block.len() {
+            std::mem::swap(&mut self.block, &mut self.before);
+            behind = len;
+            if len < FRAME_LEN as usize {
                 break;
             }
         }

@@ -6,6 +6,8 @@ mod auditor;
 mod cluster;
 mod get;
 mod link;
+mod many;
 mod node;
 mod put;
 mod resume;
+mod witness;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use holdfast_client::{Client, ClientError, PutOptions, Source};
+use holdfast_client::{Client, ClientError, PutOptions, PutReport, Quiet, Source};
 use holdfast_protocol::store::{Store, StoreOp, StoreReply};
 use holdfast_types::Wall;
 
@@ -141,6 +141,35 @@ async fn an_acknowledgement_that_nobody_heard_is_found_again_and_nothing_stored_
         let again = cluster.try_put(sources(&paths)).await.unwrap();
         assert_ne!(again.objects[0].id, put.objects[0].id);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_nobody_was_told_is_told_again_unless_the_file_changed() {
+    let cluster = Cluster::start(6).await;
+    let paths = [cluster.file("file", &noise(1, 2 * MIB))];
+    let put = async |fails: bool| {
+        let mut told = None;
+        let tell = |report: &PutReport| {
+            told = Some(report.objects[0].id);
+            // Killed here, or the pipe is closed: nobody has seen it.
+            if fails { Err(ClientError::Invalid("nobody listens".into())) } else { Ok(()) }
+        };
+        let put = cluster.client.put_and_tell(sources(&paths), PutOptions::default(), Arc::new(Quiet), tell).await;
+        assert_eq!(put.is_err(), fails);
+        told.unwrap()
+    };
+    let first = put(true).await;
+    assert_eq!(put(true).await, first);
+    assert_eq!(put(false).await, first);
+    assert_eq!(cluster.client.list().await.unwrap().len(), 1);
+    assert_eq!(state_files(&cluster), 0);
+
+    let second = put(true).await;
+    assert_ne!(second, first, "told and forgotten: another put");
+    fs::write(&paths[0], noise(2, 2 * MIB)).unwrap();
+    let third = put(false).await;
+    assert_ne!(third, second, "these bytes were never stored");
+    assert!(cluster.get(third, None).await.1 == noise(2, 2 * MIB));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
