@@ -10,4 +10,3 @@ mod many;
 mod node;
 mod put;
 mod resume;
-mod witness;
