@@ -6,13 +6,14 @@ use std::{fs, io::Write, path::PathBuf};
 use bytes::Bytes;
 use holdfast_dispersal::{EncodedSegment, Encoder, OwnerKey, PlacementSecret, SegmentBinding, WrappedKey};
 use holdfast_types::{Root, Seed, SegmentId};
-use holdfast_wire::convert::SegmentSpec;
+use holdfast_wire::convert::{SegmentSpec, ShardWitness};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Upload,
     journal::{Snapshot, Spooled},
     seal::Cut,
+    witness,
 };
 use crate::{ClientError, chance, file};
 
@@ -22,6 +23,8 @@ pub(super) struct Coded {
     /// Where it starts in the upload's sealed stream.
     pub(super) offset: u64,
     pub(super) shards: Vec<Bytes>,
+    /// One a shard. Never written to the disk.
+    pub(super) witnesses: Vec<ShardWitness>,
     /// What the journal is to be told; `None` when it knows.
     pub(super) snapshot: Option<Snapshot>,
     pub(super) room: OwnedSemaphorePermit,
@@ -73,8 +76,9 @@ impl Coder {
             secret_for_owner: self.owner.wrap_placement(&binding, &secret).0.to_vec(),
             secret_for_recovery: for_recovery.to_bytes().to_vec(),
         };
-        let shards = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
-        Ok(Coded { spec, offset, shards, snapshot: Some(snapshot), room })
+        let shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
+        let witnesses = witness::draw(&shards)?;
+        Ok(Coded { spec, offset, shards, witnesses, snapshot: Some(snapshot), room })
     }
 
     /// Codes a segment of an earlier run again: from the same bytes and secret, so with the same names.
@@ -100,8 +104,9 @@ impl Coder {
         if encoded.shard_ids() != spec.shards {
             return Err(lost("the segment's shards have other names than before".into()));
         }
-        let shards = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
-        Ok(Coded { spec, offset: spooled.offset, shards, snapshot: None, room })
+        let shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
+        let witnesses = witness::draw(&shards)?;
+        Ok(Coded { spec, offset: spooled.offset, shards, witnesses, snapshot: None, room })
     }
 }
 

@@ -17,7 +17,7 @@ use holdfast_protocol::{
 use holdfast_types::{NodeId, ObjectId, SegmentId, ShardIndex};
 use holdfast_wire::{
     ErrorCode,
-    convert::{IndexedReceipt, NoteReceipts, SegmentSpec, ShardAssignment, StageSegment, Staged},
+    convert::{IndexedReceipt, NoteReceipts, SegmentSpec, ShardAssignment, ShardWitness, StageSegment, Staged},
     pb::auditor::v1 as pb,
 };
 use tokio::{
@@ -137,6 +137,7 @@ struct Live {
     spec: SegmentSpec,
     offset: u64,
     shards: Vec<Bytes>,
+    witnesses: Vec<ShardWitness>,
     places: Vec<ShardAssignment>,
     _room: OwnedSemaphorePermit,
 }
@@ -207,12 +208,12 @@ impl Driver<'_> {
 
     /// Writes a segment down before anybody hears of it.
     fn take(&mut self, coded: Coded) -> Result<Event, ClientError> {
-        let Coded { spec, offset, shards, snapshot, room } = coded;
+        let Coded { spec, offset, shards, witnesses, snapshot, room } = coded;
         if let Some(snapshot) = snapshot {
             self.journal.cut(snapshot, Spooled::of(offset, &spec))?;
         }
         let event = Event::Segment { id: spec.id, shards: spec.shards.clone(), shard_len: spec.shard_len };
-        self.live.insert(spec.id, Live { spec, offset, shards, places: Vec::new(), _room: room });
+        self.live.insert(spec.id, Live { spec, offset, shards, witnesses, places: Vec::new(), _room: room });
         Ok(event)
     }
 
@@ -283,7 +284,7 @@ impl Driver<'_> {
             offset: live.offset,
             segment: live.spec.clone(),
             avoid,
-            witnesses: vec![],
+            witnesses: live.witnesses.clone(),
             commitments: vec![],
         };
         let auditor = self.client.auditor.clone();

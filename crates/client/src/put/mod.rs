@@ -10,6 +10,7 @@ mod many;
 mod records;
 mod resume;
 mod seal;
+mod witness;
 
 use std::sync::Arc;
 

@@ -17,14 +17,15 @@ use holdfast_protocol::{
 };
 use holdfast_transport::{ClusterCa, Listener, ListenerLimits, Subject, builder, require_owner};
 use holdfast_types::{
-    Incarnation, Millis, NodeId, ObjectId, OwnerId, Policy, Root, SecretKey, UploadId, VolumeId, Wall, ZoneName,
+    Incarnation, Millis, NodeId, ObjectId, OwnerId, Policy, Root, SecretKey, SegmentId, UploadId, VolumeId, Wall,
+    ZoneName,
 };
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
         BeginUpload, CommitPart, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts, ObjectRecords,
-        ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardLocation, StageSegment, Staged,
-        StagedSegmentView, UploadTerms,
+        ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardLocation, ShardWitness, StageSegment,
+        Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };
@@ -48,6 +49,8 @@ pub(crate) struct Catalog {
     /// Shards that are said to stand otherwise.
     pub(crate) standings: BTreeMap<NodeId, Standing>,
     pub(crate) stages: u32,
+    /// What came with each staging, in order.
+    pub(crate) witnesses: BTreeMap<SegmentId, Vec<Vec<ShardWitness>>>,
     pub(crate) commits: u32,
     /// Commits take place, and are never answered.
     pub(crate) mute: bool,
@@ -85,6 +88,7 @@ impl Auditor {
             away,
             standings: BTreeMap::new(),
             stages,
+            witnesses: BTreeMap::new(),
             commits,
             mute: false,
         };
@@ -223,9 +227,11 @@ impl ObjectService for Auditor {
         request: Request<pb::StageSegmentRequest>,
     ) -> Result<Response<pb::StageSegmentResponse>, Status> {
         let owner = require_owner(&request)?;
-        let StageSegment { upload, offset, segment: spec, avoid, .. } = StageSegment::try_from(request.into_inner())?;
+        let StageSegment { upload, offset, segment: spec, avoid, witnesses, .. } =
+            StageSegment::try_from(request.into_inner())?;
         let mut inner = self.open()?;
         inner.stages += 1;
+        inner.witnesses.entry(spec.id).or_default().push(witnesses);
         let (row, known) = match inner.store.apply(StoreOp::StagedSegment { id: upload, owner, segment: spec.id }) {
             StoreReply::Upload(row, known) => (row, known.into_iter().next()),
             other => return Err(odd(other)),

@@ -10,3 +10,4 @@ mod many;
 mod node;
 mod put;
 mod resume;
+mod witness;

@@ -237,23 +237,23 @@ async fn a_claimed_list_opens_to_what_the_client_remembers_after_a_restart_too()
 async fn who_is_asked_for_comes_first() {
     let cluster = Cluster::new().await;
     let idle = cluster.start().await;
-    let contents: Vec<Vec<u8>> = (1..=6).map(|salt| bytes(4 * BLOB_LEN, salt)).collect();
+    // Each long enough that the question comes before the first is done, and the look before the next is.
+    let contents: Vec<Vec<u8>> = (1..=4).map(|salt| bytes(24 * BLOB_LEN, salt)).chain([bytes(9, 5)]).collect();
     for content in &contents {
         cluster.put(&mut cluster.client(&idle).await, idle.id(), content).await.unwrap();
     }
     // A node that computes none has a time to tell, not an error.
-    let last = shard_of(&contents[5]);
+    let last = shard_of(&contents[4]);
     let told = ask(&mut cluster.auditor(&idle).await, last, None).await;
     assert!(matches!(told, Commitments::NotYet { retry_after, .. } if retry_after >= Millis(1_000)), "{told:?}");
     idle.stop().await.unwrap();
 
-    // Slow enough that the question comes before the first shard is done: 24 blobs at a twentieth of a core.
-    let node = cluster.start_with(|raw| raw.commitments = RawCommitments { cpu_share: 0.05 }).await;
+    let node = committing(&cluster).await;
     let mut auditor = cluster.auditor(&node).await;
     let told = ask(&mut auditor, last, None).await;
     assert!(matches!(told, Commitments::NotYet { ahead: 0..=1, .. }), "{told:?}");
     let (_, list) = claimed(&mut auditor, last, None).await;
-    assert_eq!(list, list_of(&contents[5]));
+    assert_eq!(list, list_of(&contents[4]));
     assert!(node.tally().done <= 2, "only the one in work was before it: {:?}", node.tally());
 }
 
