@@ -40,7 +40,7 @@ pub mod put;
 mod source;
 mod stat;
 
-pub use auditor::{Auditor, ClusterStatus, ExtentStream, ProfileView, RepairWatch, VerdictWatch};
+pub use auditor::{Auditor, ClusterStatus, CommitmentsView, ExtentStream, ProfileView, RepairWatch, VerdictWatch};
 pub use client::Client;
 pub use config::{ClientConfig, POLICY_DEFAULT, TlsFiles};
 pub use error::ClientError;

@@ -186,7 +186,8 @@ impl NodeService for Service {
 
     async fn stat(&self, request: Request<pb::StatRequest>) -> Result<Response<pb::StatResponse>, Status> {
         peer(&request)?;
-        Ok(Response::new((&Statement { key: self.0.key.public(), stat: self.0.stat() }).into()))
+        let (key, stat, backlog) = (self.0.key.public(), self.0.stat(), self.0.commit_backlog());
+        Ok(Response::new((&Statement { key, stat, backlog }).into()))
     }
 }
 

@@ -7,16 +7,16 @@ use std::{
 
 use holdfast_protocol::message::{NodeStat, Receipt};
 use holdfast_types::{
-    Fence, Grant, Incarnation, NodeId, Operation, OwnerId, PublicKey, SecretKey, Sequence, ShardId, Signature,
+    Fence, Grant, Incarnation, Millis, NodeId, Operation, OwnerId, PublicKey, SecretKey, Sequence, ShardId, Signature,
     SignedGrant, VolumeId, Wall,
 };
 use holdfast_volume::{Reader, Sequence as VolumeSequence};
-use holdfast_wire::{ErrorCode, WireError};
+use holdfast_wire::{ErrorCode, WireError, convert::CommitBacklog};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::{
-    commitments::{Backlog, Desk},
+    commitments::{Backlog, Desk, Tally},
     config::Limits,
     content::{ALL_KINDS, META_FENCE},
     damage::Damage,
@@ -92,6 +92,13 @@ impl State {
             fence: self.fence(),
             wall: wall(),
         }
+    }
+
+    /// How far the committer is.
+    pub(crate) fn commit_backlog(&self) -> CommitBacklog {
+        let Tally { shards, blobs, bytes, done } = self.backlog.tally();
+        let core_time = Millis(u64::try_from(self.desk.core_time(blobs).as_millis()).unwrap_or(u64::MAX));
+        CommitBacklog { shards, blobs, bytes, done, core_time }
     }
 
     /// One above the newest record there is, by bisection: an index has no "last" over all kinds.

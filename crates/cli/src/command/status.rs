@@ -1,7 +1,7 @@
 //! `holdfast status`: the cluster on one page.
 
 use clap::Args;
-use holdfast_client::ClusterStatus;
+use holdfast_client::{ClusterStatus, CommitmentsView};
 use serde_json::{Value, json};
 
 use crate::{connect::ClientArgs, failure::Failure, output, show};
@@ -56,7 +56,7 @@ fn rows(status: &ClusterStatus) -> Vec<Vec<String>> {
         ("nodes", lives(status)),
         ("objects", format!("{}, {}", catalog.objects, show::bytes(catalog.plain_bytes))),
         ("shards", format!("{} of {} good", catalog.good, catalog.placements)),
-        ("commitments", format!("{} pending, {}", catalog.pending_commitments, show::bytes(catalog.pending_bytes))),
+        ("commitments", pending(status)),
         ("audits", format!("{} in flight", status.audits_in_flight)),
         ("repairs", format!("{} running", status.repairs_running)),
         ("deletions", format!("{} queued", catalog.deletions)),
@@ -72,8 +72,73 @@ fn rows(status: &ClusterStatus) -> Vec<Vec<String>> {
         ),
         ("uptime", show::span(status.uptime)),
     ];
+    if let Some(it) = &status.commitments {
+        rows.insert(6, ("accepted by", provenance(it)));
+        if !it.nodes_over_debt.is_empty() {
+            let names: Vec<String> = it.nodes_over_debt.iter().map(ToString::to_string).collect();
+            let owing = format!("{}: more than {} each, no new shards", names.join(" "), show::bytes(it.debt_max));
+            rows.insert(7, ("over debt", owing));
+        }
+    }
     rows.extend(status.alerts.iter().map(|alert| ("ALERT", alert.clone())));
     rows.into_iter().map(|(key, text)| vec![key.to_owned(), text]).collect()
+}
+
+/// What is not proven in full yet, and what that will cost.
+fn pending(status: &ClusterStatus) -> String {
+    let catalog = &status.catalog;
+    let Some(it) = &status.commitments else {
+        return format!("{} pending, {}", catalog.pending_commitments, show::bytes(catalog.pending_bytes));
+    };
+    if it.shards == 0 {
+        return "none pending".into();
+    }
+    let age = it.oldest.map_or_else(String::new, |oldest| format!(", oldest {}", show::span(oldest)));
+    format!(
+        "{} pending: {}, {}, about {} of one core{age}",
+        show::count(it.shards, "shard"),
+        show::bytes(it.bytes),
+        show::count(it.blobs, "blob"),
+        show::span(it.core_time)
+    )
+}
+
+/// By whose word commitments are believed, and who was found wrong since the auditor started.
+fn provenance(it: &CommitmentsView) -> String {
+    let mut told = format!("{} client's witness, {} auditor's reading", it.client_witness, it.auditor_read);
+    for (number, what) in [
+        (it.link_sampled, "sampled links"),
+        (it.false_witnesses, "client's witnesses were wrong"),
+        (it.false_lists, "node's lists were wrong"),
+    ] {
+        if number > 0 {
+            told.push_str(&format!(", {number} {what}"));
+        }
+    }
+    told
+}
+
+fn accepted(it: &CommitmentsView) -> Value {
+    json!({
+        "pending_shards": it.shards,
+        "pending_bytes": it.bytes,
+        "backlog_blobs": it.blobs,
+        "backlog_core_ms": it.core_time.0,
+        "oldest_pending_ms": it.oldest.map(|it| it.0),
+        "fresh_witnesses": it.fresh_witnesses,
+        "burnt_witnesses": it.burnt_witnesses,
+        "accepted": {
+            "auditor_read": it.auditor_read,
+            "client_witness": it.client_witness,
+            "link_sampled": it.link_sampled,
+        },
+        "nodes_over_debt": it.nodes_over_debt,
+        "debt_max": it.debt_max,
+        "deadline_ms": it.deadline.0,
+        "false_witnesses": it.false_witnesses,
+        "false_lists": it.false_lists,
+        "shards_read": it.shards_read,
+    })
 }
 
 fn described(status: &ClusterStatus) -> Value {
@@ -111,6 +176,7 @@ fn described(status: &ClusterStatus) -> Value {
         "good": catalog.good,
         "pending_commitments": catalog.pending_commitments,
         "pending_bytes": catalog.pending_bytes,
+        "commitments": status.commitments.as_ref().map(accepted),
         "at_risk": catalog.at_risk,
         "unrecoverable": catalog.unrecoverable,
         "worst": { "shards_held": catalog.worst_held, "spare": catalog.worst_spare },

@@ -24,7 +24,7 @@ use tonic::{Response, Status, transport::Channel};
 pub use audits::VerdictWatch;
 pub use objects::ExtentStream;
 pub use repairs::RepairWatch;
-pub use status::{ClusterStatus, ProfileView};
+pub use status::{ClusterStatus, CommitmentsView, ProfileView};
 
 use crate::{ClientError, link};
 

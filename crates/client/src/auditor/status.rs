@@ -1,7 +1,7 @@
 //! How the cluster is, on one page.
 
 use holdfast_protocol::{model::NodeLife, store::Summary};
-use holdfast_types::{Code, Millis, Policy, PublicKey, Wall};
+use holdfast_types::{Code, Millis, NodeId, Policy, PublicKey, Wall};
 use holdfast_wire::{DecodeError, convert::LABEL_LEN_MAX, pb::auditor::v1 as pb};
 
 use super::{Auditor, CALL_TIMEOUT, ask, patiently};
@@ -14,6 +14,8 @@ const ALERT_LEN_MAX: usize = 1024;
 const CONTAINMENT_MAX: usize = 16;
 /// Policies in one answer at most: a page of configuration.
 const POLICIES_MAX: usize = 256;
+/// Nodes over their debt in one answer at most.
+const DEBTORS_MAX: usize = 256;
 /// Lives of a node that there are.
 const LIVES_MAX: usize = 7;
 
@@ -34,6 +36,43 @@ pub struct ProfileView {
     pub containment: Vec<Millis>,
 }
 
+/// Where the commitments stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitmentsView {
+    /// Good placements whose commitments are not accepted yet.
+    pub shards: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their blobs: one commitment each to compute.
+    pub blobs: u64,
+    /// What computing them takes on one core.
+    pub core_time: Millis,
+    /// How long the oldest of them has been waiting.
+    pub oldest: Option<Millis>,
+    /// Of them: with a witness that is not used up.
+    pub fresh_witnesses: u64,
+    /// Of them: with a witness that is used up, which the auditor reads itself.
+    pub burnt_witnesses: u64,
+    /// Accepted because the auditor read the bytes.
+    pub auditor_read: u64,
+    /// Accepted by a client's witness.
+    pub client_witness: u64,
+    /// Accepted by sampled links.
+    pub link_sampled: u64,
+    /// Nodes that get no new shards because of what they owe.
+    pub nodes_over_debt: Vec<NodeId>,
+    /// Bytes that a node may owe.
+    pub debt_max: u64,
+    /// How long a shard may wait before the auditor reads it itself.
+    pub deadline: Millis,
+    /// Since the auditor started: witnesses that were wrong although the list was right.
+    pub false_witnesses: u64,
+    /// Since the auditor started: lists that were not those of their shards.
+    pub false_lists: u64,
+    /// Since the auditor started: whole shards that it read.
+    pub shards_read: u64,
+}
+
 /// How the cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterStatus {
@@ -49,6 +88,8 @@ pub struct ClusterStatus {
     pub profile: ProfileView,
     /// What the catalog counts.
     pub catalog: Summary,
+    /// Where the commitments stand; `None` from an auditor that does not say.
+    pub commitments: Option<CommitmentsView>,
     /// Nodes by where they stand.
     pub lives: Vec<(NodeLife, u32)>,
     /// Audits in flight.
@@ -95,11 +136,38 @@ fn checked(message: pb::GetStatusResponse) -> Result<ClusterStatus, DecodeError>
             containment: profile.containment_ms.into_iter().map(Millis).collect(),
         },
         catalog: Summary::try_from(message.catalog.ok_or_else(|| present("catalog"))?)?,
+        commitments: message.commitments.map(commitments).transpose()?,
         lives: message.lives.into_iter().map(|life| Ok((node_life(&life)?, life.nodes))).collect::<Result<_, _>>()?,
         audits_in_flight: message.audits_in_flight,
         repairs_running: message.repairs_running,
         alerts: alerts.collect::<Result<_, _>>()?,
         policies: message.policies.into_iter().map(policy).collect::<Result<_, _>>()?,
+    })
+}
+
+fn commitments(message: pb::CommitmentSummary) -> Result<CommitmentsView, DecodeError> {
+    count("commitments.nodes_over_debt", message.nodes_over_debt.len(), DEBTORS_MAX)?;
+    let node = |bytes: Vec<u8>| {
+        let wrong = |_| DecodeError::new("commitments.nodes_over_debt", "32 bytes", bytes.len());
+        bytes.as_slice().try_into().map(NodeId).map_err(wrong)
+    };
+    Ok(CommitmentsView {
+        shards: message.pending_shards,
+        bytes: message.pending_bytes,
+        blobs: message.backlog_blobs,
+        core_time: Millis(message.backlog_core_ms),
+        oldest: message.oldest_pending_ms.map(Millis),
+        fresh_witnesses: message.fresh_witnesses,
+        burnt_witnesses: message.burnt_witnesses,
+        auditor_read: message.auditor_read,
+        client_witness: message.client_witness,
+        link_sampled: message.link_sampled,
+        nodes_over_debt: message.nodes_over_debt.into_iter().map(node).collect::<Result<_, _>>()?,
+        debt_max: message.debt_max,
+        deadline: Millis(message.deadline_ms),
+        false_witnesses: message.false_witnesses,
+        false_lists: message.false_lists,
+        shards_read: message.shards_read,
     })
 }
 
@@ -165,17 +233,30 @@ mod tests {
         let status = checked(good()).unwrap();
         assert_eq!(status.lives, [(NodeLife::Active, 16)]);
         assert_eq!(status.policies, [Policy::new("default", Code::new(8, 4).unwrap())]);
+        assert_eq!(status.commitments, None, "an auditor of before");
+        let summary = pb::CommitmentSummary {
+            backlog_blobs: 7,
+            oldest_pending_ms: Some(9),
+            nodes_over_debt: vec![vec![3; 32]],
+            ..Default::default()
+        };
+        let status = checked(pb::GetStatusResponse { commitments: Some(summary), ..good() }).unwrap();
+        let told = status.commitments.unwrap();
+        assert_eq!((told.blobs, told.oldest, told.nodes_over_debt), (7, Some(Millis(9)), vec![NodeId([3; 32])]));
     }
 
     #[test]
     fn a_status_that_cannot_be_is_refused() {
-        let mut cases = vec![good(); 6];
+        let mut cases = vec![good(); 8];
         cases[0].auditor_key.pop();
         cases[1].profile = None;
         cases[2].lives[0].life = 99;
         cases[3].alerts = vec!["\u{1b}[2J".into()];
         cases[4].policies[0].parity = 0;
         cases[5].alerts = vec![String::new(); ALERTS_MAX + 1];
+        let owing = |nodes| Some(pb::CommitmentSummary { nodes_over_debt: nodes, ..Default::default() });
+        cases[6].commitments = owing(vec![vec![1; 31]]);
+        cases[7].commitments = owing(vec![vec![1; 32]; DEBTORS_MAX + 1]);
         for (at, case) in cases.into_iter().enumerate() {
             assert!(checked(case).is_err(), "case {at}");
         }

@@ -9,7 +9,7 @@ use holdfast_types::{ByteRange, Millis, Operation, ShardId};
 use holdfast_volume::{Identity, Key, Options, Volume};
 use holdfast_wire::{
     ErrorCode, WireError,
-    convert::{GetCommitments, OpenWitness, PutCommitments, PutPart},
+    convert::{GetCommitments, OpenWitness, PutCommitments, PutPart, Statement},
     pb::node::v1 as pb,
 };
 
@@ -54,6 +54,10 @@ async fn what_is_put_is_committed_to_in_the_background_and_stays_so() {
     let total: usize = contents.iter().map(Vec::len).sum();
     let owed = Tally { shards: 4, blobs: 1 + 1 + 2 + 4, bytes: total as u64, done: 0 };
     assert_eq!(idle.tally(), owed);
+    let said = cluster.auditor(&idle).await.stat(pb::StatRequest {}).await.unwrap().into_inner();
+    let said = Statement::try_from(said).unwrap().backlog;
+    assert_eq!((said.shards, said.blobs, said.bytes, said.done), (4, 8, total as u64, 0));
+    assert!(said.core_time > Millis(0), "the estimate is in core time");
     idle.stop().await.unwrap();
     assert_eq!(kept(&cluster, &shard_of(&contents[0])), None);
 

@@ -30,7 +30,8 @@ pub use object::{
 pub use record::{GetRecord, ListRecords, PutRecord};
 pub use repair::{REASON_LEN_MAX, REPAIRS_PAGE_MAX};
 pub use shard::{
-    CHUNK_LEN_MAX, GetPart, GetShard, ListShards, PIECE_SENT_MAX, PutPart, ShardPage, Statement, list_reply,
+    CHUNK_LEN_MAX, CommitBacklog, GetPart, GetShard, ListShards, PIECE_SENT_MAX, PutPart, ShardPage, Statement,
+    list_reply,
 };
 pub use upload::{
     BeginUpload, IndexedReceipt, NoteReceipts, POLICY_NAME_LEN_MAX, SECRET_LEN_MAX, SegmentSpec, ShardAssignment,

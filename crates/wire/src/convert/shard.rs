@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast_protocol::message::{LIST_ENTRIES_MAX, NodeReply, NodeStat, Receipt, SetEntry};
 use holdfast_types::{
-    ByteRange, Fence, Incarnation, NodeId, OwnerId, PublicKey, Sequence, ShardId, SignedGrant, VolumeId, Wall,
+    ByteRange, Fence, Incarnation, Millis, NodeId, OwnerId, PublicKey, Sequence, ShardId, SignedGrant, VolumeId, Wall,
 };
 
 use super::primitive::{grant, grant_or_empty, shard_len, signature};
@@ -258,6 +258,23 @@ pub struct Statement {
     pub key: PublicKey,
     /// The rest.
     pub stat: NodeStat,
+    /// What it has still to commit to.
+    pub backlog: CommitBacklog,
+}
+
+/// How far a node is with its commitments, by its own word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitBacklog {
+    /// Shards without.
+    pub shards: u64,
+    /// Their blobs: one commitment each.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Shards whose commitments it keeps.
+    pub done: u64,
+    /// What computing them takes of one of its cores.
+    pub core_time: Millis,
 }
 
 impl TryFrom<pb::StatResponse> for Statement {
@@ -278,12 +295,19 @@ impl TryFrom<pb::StatResponse> for Statement {
             fence: message.fence.map(Fence::from).unwrap_or_default(),
             wall: Wall(message.wall_unix_ms),
         };
-        Ok(Statement { key, stat })
+        let backlog = CommitBacklog {
+            shards: message.pending_shards,
+            blobs: message.pending_blobs,
+            bytes: message.pending_bytes,
+            done: message.committed_shards,
+            core_time: Millis(message.pending_core_ms),
+        };
+        Ok(Statement { key, stat, backlog })
     }
 }
 
 impl From<&Statement> for pb::StatResponse {
-    fn from(Statement { key, stat }: &Statement) -> Self {
+    fn from(Statement { key, stat, backlog }: &Statement) -> Self {
         Self {
             node_id: stat.node.as_bytes().to_vec(),
             public_key: key.0.to_vec(),
@@ -294,6 +318,11 @@ impl From<&Statement> for pb::StatResponse {
             next_sequence: stat.next.0,
             fence: Some(stat.fence.into()),
             wall_unix_ms: stat.wall.0,
+            pending_shards: backlog.shards,
+            pending_blobs: backlog.blobs,
+            pending_bytes: backlog.bytes,
+            committed_shards: backlog.done,
+            pending_core_ms: backlog.core_time.0,
         }
     }
 }
