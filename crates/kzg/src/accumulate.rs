@@ -2,7 +2,7 @@
 //!
 //! A product has 376 bits, an accumulator 448: 2^72 products fit, more than any machine will ever add.
 //! So an element costs eight wide multiplications and their additions, and the field's order matters once,
-//! at the end. Plain 64-bit code; a vector version belongs beside [`add_products`], behind the same signature.
+//! at the end. Plain 64-bit code; [`crate::simd::fold`] does the same in lanes.
 
 use ark_bls12_381::Fr;
 use ark_ff::{BigInt, PrimeField};

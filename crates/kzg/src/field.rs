@@ -1,5 +1,5 @@
 //! Sums and differences in the base field, in plain Rust: inlined, they stay in registers, where a call
-//! into blst for so little costs more than the work. Products are blst's ([`crate::ffi`]).
+//! into blst for so little costs more than the work. Products are blst's ([`crate::blst`]).
 
 use ::blst::blst_fp;
 
@@ -7,17 +7,16 @@ use crate::blst::Fp;
 
 type Limbs = [u64; 6];
 
-/// The base field's order, little-endian.
-const MODULUS: Limbs = [
-    0xb9fe_ffff_ffff_aaab,
-    0x1eab_fffe_b153_ffff,
-    0x6730_d2a0_f6b0_f624,
-    0x6477_4b84_f385_12bf,
-    0x4b1b_a7b6_434b_acd7,
-    0x1a01_11ea_397f_e69a,
-];
-
 impl Fp {
+    /// The base field's order, little-endian.
+    pub(crate) const MODULUS: Limbs = [
+        0xb9fe_ffff_ffff_aaab,
+        0x1eab_fffe_b153_ffff,
+        0x6730_d2a0_f6b0_f624,
+        0x6477_4b84_f385_12bf,
+        0x4b1b_a7b6_434b_acd7,
+        0x1a01_11ea_397f_e69a,
+    ];
     pub(crate) const ZERO: Self = Self(blst_fp { l: [0; 6] });
     /// 2^384 modulo p: one, in Montgomery form.
     pub(crate) const ONE: Self = Self(blst_fp {
@@ -31,6 +30,16 @@ impl Fp {
         ],
     });
 
+    /// The element whose Montgomery form this is, below p.
+    pub(crate) const fn from_words(l: Limbs) -> Self {
+        Self(blst_fp { l })
+    }
+
+    /// The Montgomery form, little-endian.
+    pub(crate) const fn words(&self) -> &Limbs {
+        &self.0.l
+    }
+
     #[inline]
     pub(crate) fn is_zero(&self) -> bool {
         self.0.l.iter().fold(0, |all, limb| all | limb) == 0
@@ -40,21 +49,21 @@ impl Fp {
     pub(crate) fn plus(&self, other: &Self) -> Self {
         // Both are below p < 2^381, so the sum leaves no carry.
         let (sum, _) = add(&self.0.l, &other.0.l);
-        let (reduced, below) = subtract(&sum, &MODULUS);
+        let (reduced, below) = subtract(&sum, &Self::MODULUS);
         Self(blst_fp { l: select(below, &sum, &reduced) })
     }
 
     #[inline(always)]
     pub(crate) fn minus(&self, other: &Self) -> Self {
         let (difference, below) = subtract(&self.0.l, &other.0.l);
-        let (wrapped, _) = add(&difference, &select(below, &MODULUS, &[0; 6]));
+        let (wrapped, _) = add(&difference, &select(below, &Self::MODULUS, &[0; 6]));
         Self(blst_fp { l: wrapped })
     }
 
     /// −self if `negate`, without a branch: signs of digits are as good as random.
     #[inline(always)]
     pub(crate) fn negated_if(&self, negate: bool) -> Self {
-        let (negated, _) = subtract(&MODULUS, &self.0.l);
+        let (negated, _) = subtract(&Self::MODULUS, &self.0.l);
         Self(blst_fp { l: select(negate & !self.is_zero(), &negated, &self.0.l) })
     }
 }
@@ -123,7 +132,7 @@ mod tests {
 
     #[test]
     fn constants_are_arks() {
-        assert_eq!(MODULUS, Fq::MODULUS.0);
+        assert_eq!(Fp::MODULUS, Fq::MODULUS.0);
         assert_eq!(Fp::ONE, ours(Fq::ONE));
         assert_eq!(Fp::ZERO, ours(Fq::ZERO));
     }

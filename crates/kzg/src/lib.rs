@@ -16,21 +16,27 @@
 
 mod accumulate;
 mod blst;
+mod buckets;
+mod chord;
 mod domain;
+mod engine;
 mod field;
 mod fixed_base;
 mod fold;
 mod list;
+mod msm;
 mod opening;
 mod pack;
 mod point;
 mod scalar;
 mod setup;
+mod simd;
 #[cfg(test)]
 mod slow;
 mod sums;
 mod verify;
 
+pub use engine::{CpuPath, CpuPathUnavailable};
 pub use fold::{Fold, FoldError};
 pub use list::{BLOBS_MAX, CommitmentList, LIST_LEN_MAX, ListError};
 pub use opening::Opening;

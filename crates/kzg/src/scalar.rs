@@ -39,6 +39,7 @@ impl Scalar {
         out
     }
 
+    #[cfg(any(test, feature = "test-setup"))]
     pub(crate) fn to_le_bytes(self) -> [u8; Self::LEN] {
         let mut out = self.to_bytes();
         out.reverse();

@@ -2,18 +2,10 @@
 //! division each, and one inversion serves a whole batch of them (Montgomery's trick).
 //!
 //! The points to add lie in a read-only list; each group names some of them, plain or negated. Rounds pair
-//! neighbours within every group until one is left. Slow twin: ark's projective additions, in the tests.
-//!
-//! Equal points, opposite points and infinity divide by zero in the affine formula. None of them happens by
-//! chance, all of them can be made on purpose, so each has its own branch.
+//! neighbours within every group until one is left. How a batch of pairs is added is an [`Adder`]'s:
+//! [`crate::chord`] in plain code, [`crate::simd::adder`] in lanes.
 
-use std::hint::black_box;
-
-use crate::blst::{Affine, Fp};
-
-/// Additions that share an inversion: enough to make its cost vanish, few enough that their operands,
-/// denominators and prefix products (288 bytes a pair) stay in the second-level cache.
-const BATCH: usize = 512;
+use crate::blst::Affine;
 
 /// A point to add: an entry of the list or an intermediate sum, maybe negated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,47 +25,61 @@ impl Summand {
         debug_assert!(index < Self::INTERMEDIATE as usize);
         Self(index as u32 | Self::INTERMEDIATE)
     }
+
+    #[inline(always)]
+    pub(crate) fn is_negated(self) -> bool {
+        self.0 & Self::NEGATED != 0
+    }
+
+    /// The point itself, not negated.
+    #[inline(always)]
+    pub(crate) fn stored<'a, P>(self, list: &'a [P], intermediates: &'a [P]) -> &'a P {
+        let index = (self.0 & (Self::INTERMEDIATE - 1)) as usize;
+        if self.0 & Self::INTERMEDIATE == 0 { &list[index] } else { &intermediates[index] }
+    }
 }
 
-/// What one pair comes to.
-#[derive(Clone, Copy)]
-enum Case {
-    /// Different x: the chord.
-    Chord,
-    /// The same point twice: the tangent.
-    Tangent,
-    /// Opposite points.
-    Infinity,
-    /// The first is infinity.
-    Second,
-    /// The second is infinity.
-    First,
+/// A way to add batches of points.
+pub(crate) trait Adder: Sized {
+    /// What it takes to make one: the proof that the processor can.
+    type Engine: Copy + Send + Sync + 'static;
+    /// A point in this adder's form.
+    type Point: Copy + Send + Sync + 'static;
+    /// Additions that share an inversion.
+    const BATCH: usize;
+    /// Buckets of a fixed base summed together.
+    const GROUPS_AT_ONCE: usize;
+    const INFINITY: Self::Point;
+
+    fn new(engine: Self::Engine) -> Self;
+    fn from_affine(point: &Affine) -> Self::Point;
+    fn to_affine(point: &Self::Point) -> Affine;
+    fn is_infinity(point: &Self::Point) -> bool;
+    fn negated(point: &Self::Point) -> Self::Point;
+
+    /// Appends the sum of every pair (at most [`Adder::BATCH`]) to `sums`, which is also where their intermediates are.
+    fn add(&mut self, list: &[Self::Point], pairs: &[[Summand; 2]], sums: &mut Vec<Self::Point>);
 }
 
 /// The workshop: buffers that all rounds share.
-pub(crate) struct Sums<'a> {
-    list: &'a [Affine],
-    intermediates: Vec<Affine>,
-    operands: Vec<[Affine; 2]>,
-    cases: Vec<Case>,
-    denominators: Vec<Fp>,
-    prefixes: Vec<Fp>,
+pub(crate) struct Sums<A: Adder> {
+    adder: A,
+    intermediates: Vec<A::Point>,
 }
 
-impl<'a> Sums<'a> {
-    pub(crate) fn over(list: &'a [Affine]) -> Self {
-        Self {
-            list,
-            intermediates: Vec::new(),
-            operands: Vec::with_capacity(BATCH),
-            cases: Vec::with_capacity(BATCH),
-            denominators: Vec::with_capacity(BATCH),
-            prefixes: Vec::with_capacity(BATCH),
-        }
+impl<A: Adder> Sums<A> {
+    pub(crate) fn new(engine: A::Engine) -> Self {
+        Self { adder: A::new(engine), intermediates: Vec::new() }
     }
 
     /// The sum of each group: group `g` is `summands[ends[g − 1]..ends[g]]`. Pushes one point a group to `out`.
-    pub(crate) fn sum_groups(&mut self, summands: &[Summand], ends: &[u32], out: &mut Vec<Affine>) {
+    pub(crate) fn sum_groups(
+        &mut self,
+        list: &[A::Point],
+        summands: &[Summand],
+        ends: &[u32],
+        out: &mut Vec<A::Point>,
+    ) {
         self.intermediates.clear();
         let (mut summands, mut ends) = (summands.to_vec(), ends.to_vec());
         let mut pairs = Vec::with_capacity(summands.len() / 2);
@@ -83,14 +89,19 @@ impl<'a> Sums<'a> {
             if pairs.is_empty() {
                 break;
             }
-            for batch in pairs.chunks(BATCH) {
-                self.add(batch);
+            for batch in pairs.chunks(A::BATCH) {
+                self.adder.add(list, batch, &mut self.intermediates);
             }
         }
         let mut begin = 0;
         for end in ends {
-            let point = if end > begin { self.point(summands[begin as usize]) } else { Affine::INFINITY };
-            out.push(point);
+            out.push(match summands[begin as usize..end as usize].first() {
+                Some(summand) => {
+                    let point = summand.stored(list, &self.intermediates);
+                    if summand.is_negated() { A::negated(point) } else { *point }
+                }
+                None => A::INFINITY,
+            });
             begin = end;
         }
     }
@@ -116,121 +127,46 @@ impl<'a> Sums<'a> {
         }
         summands.truncate(written);
     }
-
-    fn stored(&self, summand: Summand) -> &Affine {
-        let index = (summand.0 & (Summand::INTERMEDIATE - 1)) as usize;
-        if summand.0 & Summand::INTERMEDIATE == 0 { &self.list[index] } else { &self.intermediates[index] }
-    }
-
-    fn point(&self, summand: Summand) -> Affine {
-        let point = self.stored(summand);
-        Affine { x: point.x, y: point.y.negated_if(summand.0 & Summand::NEGATED != 0) }
-    }
-
-    /// Copies the points that a batch adds next to each other.
-    fn gather(&mut self, pairs: &[[Summand; 2]]) {
-        // The list is larger than the near caches and read at random. This loop does nothing but touch both
-        // cache lines of each point, so that a dozen misses overlap; between multiplications none would.
-        let mut touched = 0;
-        for summand in pairs.as_flattened() {
-            let point = self.stored(*summand);
-            touched ^= point.x.0.l[0] ^ point.y.0.l[5];
-        }
-        black_box(touched);
-        self.operands.clear();
-        for [a, b] in pairs {
-            let pair = [self.point(*a), self.point(*b)];
-            self.operands.push(pair);
-        }
-    }
-
-    /// Appends the sum of every pair to the intermediates.
-    fn add(&mut self, pairs: &[[Summand; 2]]) {
-        self.gather(pairs);
-        self.cases.clear();
-        self.denominators.clear();
-        self.prefixes.clear();
-        let mut product = Fp::ONE;
-        for [a, b] in &self.operands {
-            let (case, denominator) = classify(a, b);
-            self.cases.push(case);
-            self.denominators.push(denominator);
-            self.prefixes.push(product);
-            product.multiply_by(&denominator);
-        }
-        // From here on `inverse` is one over the product of the denominators not yet taken off.
-        let mut inverse = product.inverse();
-        let base = self.intermediates.len();
-        self.intermediates.resize(base + pairs.len(), Affine::INFINITY);
-        let pairs = self.operands.iter().zip(&self.cases).zip(self.denominators.iter().zip(&mut self.prefixes));
-        for (sum, (([a, b], case), (denominator, reciprocal))) in self.intermediates[base..].iter_mut().zip(pairs).rev()
-        {
-            reciprocal.multiply_by(&inverse);
-            inverse.multiply_by(denominator);
-            match case {
-                Case::Chord => {
-                    let mut slope = b.y.minus(&a.y);
-                    slope.multiply_by(reciprocal);
-                    finish(sum, a, &b.x, &slope);
-                }
-                Case::Tangent => {
-                    let mut square = Fp::ZERO;
-                    square.set_square(&a.x);
-                    let mut slope = square.plus(&square).plus(&square);
-                    slope.multiply_by(reciprocal);
-                    finish(sum, a, &a.x, &slope);
-                }
-                Case::Infinity => {}
-                Case::First => *sum = *a,
-                Case::Second => *sum = *b,
-            }
-        }
-    }
-}
-
-/// How to add two points, and what to divide by; one where nothing is divided.
-#[inline]
-fn classify(a: &Affine, b: &Affine) -> (Case, Fp) {
-    if a.is_infinity() {
-        return (Case::Second, Fp::ONE);
-    }
-    if b.is_infinity() {
-        return (Case::First, Fp::ONE);
-    }
-    let difference = b.x.minus(&a.x);
-    if !difference.is_zero() {
-        return (Case::Chord, difference);
-    }
-    // No point of odd order has y = 0, so equal y is the same point and the tangent is not vertical.
-    if a.y == b.y && !a.y.is_zero() { (Case::Tangent, a.y.plus(&a.y)) } else { (Case::Infinity, Fp::ONE) }
-}
-
-/// `sum` becomes the point where the line through `a` and a point with `other_x` meets the curve again, reflected.
-#[inline]
-fn finish(sum: &mut Affine, a: &Affine, other_x: &Fp, slope: &Fp) {
-    let mut square = Fp::ZERO;
-    square.set_square(slope);
-    sum.x = square.minus(&a.x).minus(other_x);
-    let mut y = a.x.minus(&sum.x);
-    y.multiply_by(slope);
-    sum.y = y.minus(&a.y);
 }
 
 #[cfg(test)]
 mod tests {
     use ark_bls12_381::{Fr, G1Affine, G1Projective};
     use ark_ec::AffineRepr;
-    use ark_ff::Zero;
+    use ark_ff::{Field, Zero};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::slow;
+    use crate::{
+        chord::Chords,
+        simd::{adder::LaneAdder, emulated::Emulated},
+        slow,
+    };
 
     /// Small multiples of the generator, of both signs and zero: collisions of every kind are common.
     fn small(multiple: i64) -> (Affine, G1Projective) {
         let scalar = if multiple < 0 { -Fr::from(multiple.unsigned_abs()) } else { Fr::from(multiple as u64) };
         let point = G1Affine::generator() * scalar;
         (Affine::uncompress(&slow::compress(point)).unwrap(), point)
+    }
+
+    fn sums<A: Adder>(engine: A::Engine, list: &[Affine], summands: &[Summand], ends: &[u32]) -> Vec<Affine> {
+        // To their exact length on the heap, so that a read past an end is one past an allocation.
+        let list: Box<[A::Point]> = list.iter().map(A::from_affine).collect();
+        let mut out = vec![];
+        Sums::<A>::new(engine).sum_groups(&list, summands, ends, &mut out);
+        out.iter().map(A::to_affine).collect()
+    }
+
+    /// The sums by each adder that this machine has.
+    fn every_way(list: &[Affine], summands: &[Summand], ends: &[u32]) -> Vec<Vec<Affine>> {
+        let mut out =
+            vec![sums::<Chords>((), list, summands, ends), sums::<LaneAdder<Emulated>>(Emulated, list, summands, ends)];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = crate::simd::ifma::Ifma::detected() {
+            out.push(sums::<LaneAdder<crate::simd::ifma::Ifma>>(lanes, list, summands, ends));
+        }
+        out
     }
 
     proptest! {
@@ -252,20 +188,101 @@ mod tests {
                 ends.push(summands.len() as u32);
                 expected.push(slow::compress(sum));
             }
-            let mut out = vec![];
-            Sums::over(&ours).sum_groups(&summands, &ends, &mut out);
-            prop_assert_eq!(out.iter().map(Affine::compress).collect::<Vec<_>>(), expected);
+            for out in every_way(&ours, &summands, &ends) {
+                prop_assert_eq!(&out.iter().map(Affine::compress).collect::<Vec<_>>(), &expected);
+            }
+        }
+    }
+
+    /// Adds pairs of multiples, one group a pair, in one batch after `before` ordinary pairs.
+    fn pairs_come_to(before: usize, cases: &[(i64, i64, i64)]) {
+        let (mut list, mut ends, mut expected) = (vec![], vec![], vec![]);
+        let ordinary = (0..before as i64).map(|at| (2 * at + 5, 2 * at + 6, 4 * at + 11));
+        for (a, b, sum) in ordinary.chain(cases.iter().copied()) {
+            list.extend([small(a).0, small(b).0]);
+            expected.push(small(sum).0);
+            ends.push(list.len() as u32);
+        }
+        let summands: Vec<Summand> = (0..list.len() as u32).map(|at| Summand::entry(at, false)).collect();
+        for out in every_way(&list, &summands, &ends) {
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn a_point_and_itself_are_its_double_wherever_they_stand() {
+        for before in [0, 1, 7, 8, 15, 16, 40] {
+            pairs_come_to(before, &[(1, 1, 2)]);
+            pairs_come_to(before, &[(-3, -3, -6), (1, 2, 3)]);
+        }
+    }
+
+    #[test]
+    fn opposite_points_are_infinity_wherever_they_stand() {
+        for before in [0, 1, 7, 8, 15, 16, 40] {
+            pairs_come_to(before, &[(2, -2, 0)]);
+            pairs_come_to(before, &[(-1, 1, 0), (3, 4, 7)]);
+        }
+    }
+
+    #[test]
+    fn infinity_changes_nothing_on_either_side_or_both() {
+        for before in [0, 1, 7, 8, 15, 16, 40] {
+            pairs_come_to(before, &[(0, 3, 3)]);
+            pairs_come_to(before, &[(-3, 0, -3)]);
+            pairs_come_to(before, &[(0, 0, 0), (1, 2, 3)]);
+        }
+    }
+
+    #[test]
+    fn a_sum_that_came_to_infinity_is_added_on() {
+        let list: Vec<Affine> = (1..=9).map(|m| small(m).0).collect();
+        // (1 − 1) + (2 − 2), (1 − 1) + (4 + 5), ((1 + 1) + (3 − 1)) + 5.
+        let groups = [
+            vec![(1, false), (1, true), (2, false), (2, true)],
+            vec![(1, false), (1, true), (4, false), (5, false)],
+            vec![(1, false), (1, false), (3, false), (1, true), (5, false)],
+        ];
+        let summands: Vec<Summand> =
+            groups.iter().flatten().map(|(multiple, negated)| Summand::entry(multiple - 1, *negated)).collect();
+        for out in every_way(&list, &summands, &[4, 8, 13]) {
+            assert_eq!(out, [0, 9, 9].map(|multiple| small(multiple).0));
+        }
+    }
+
+    #[test]
+    fn points_that_do_not_collide_go_the_fast_way_and_one_collision_leaves_it() {
+        let list: Vec<_> = (0..4000).map(|at| LaneAdder::<Emulated>::from_affine(&small(1 << (at % 50)).0)).collect();
+        let summands: Vec<Summand> = (0..50).map(|at| Summand::entry(at, at % 3 == 0)).collect();
+        let mut sums = Sums::<LaneAdder<Emulated>>::new(Emulated);
+        sums.sum_groups(&list, &summands, &[20, 20, 21, 50], &mut vec![]);
+        assert_eq!(sums.adder.plain, 0);
+        sums.sum_groups(&list, &[summands[0], summands[2], summands[1], summands[1]], &[2, 4], &mut vec![]);
+        assert_eq!(sums.adder.plain, 1);
+    }
+
+    #[test]
+    fn a_sum_of_many_batches_without_collisions_is_right() {
+        // Powers of three: no two partial sums are equal or opposite.
+        let multiples: Vec<Fr> = (0..2200u64).map(|at| Fr::from(3u64).pow([at])).collect();
+        let points: Vec<[u8; 48]> = multiples.iter().map(|m| slow::compress(G1Affine::generator() * *m)).collect();
+        let list: Vec<Affine> = points.iter().map(|bytes| Affine::uncompress(bytes).unwrap()).collect();
+        let summands: Vec<Summand> = (0..2200).map(|at| Summand::entry(at, at % 5 == 0)).collect();
+        let sum: Fr = multiples.iter().enumerate().map(|(at, m)| if at % 5 == 0 { -*m } else { *m }).sum();
+        let expected = slow::compress(G1Affine::generator() * sum);
+        for out in every_way(&list, &summands, &[2200]) {
+            assert_eq!(out[0].compress(), expected);
         }
     }
 
     #[test]
     fn a_sum_longer_than_a_batch_is_right() {
-        let count = 3 * BATCH as i64 + 5;
+        let count = 3 * 1024 + 5;
         let list: Vec<Affine> = (1..=3).map(|m| small(m).0).collect();
         let summands: Vec<Summand> = (0..count).map(|i| Summand::entry((i % 3) as u32, i % 7 == 0)).collect();
         let expected: i64 = (0..count).map(|i| (i % 3 + 1) * if i % 7 == 0 { -1 } else { 1 }).sum();
-        let mut out = vec![];
-        Sums::over(&list).sum_groups(&summands, &[count as u32], &mut out);
-        assert_eq!(out, [small(expected).0]);
+        for out in every_way(&list, &summands, &[count as u32]) {
+            assert_eq!(out, [small(expected).0]);
+        }
     }
 }

@@ -11,8 +11,10 @@ use ark_ff::Zero;
 use holdfast_types::Transcript;
 
 use crate::{
-    CheckedCommitment, Gamma, Opening, PointError, Scalar, ScalarError, Setup,
+    CheckedCommitment, Gamma, Opening, PointError, Scalar, ScalarError, Setup, accumulate,
     blst::{self, Affine, Point},
+    engine::Engine,
+    msm::Terms,
     point,
 };
 
@@ -68,7 +70,7 @@ impl BatchVerdict {
 pub fn verify(setup: &Setup, claim: &FoldClaim<'_>) -> Verdict {
     match Parsed::new(claim) {
         Err(malformed) => Verdict::Malformed(malformed),
-        Ok(parsed) if parsed.sides().cancel(setup) => Verdict::Holds,
+        Ok(parsed) if parsed.sides(setup.engine).cancel(setup) => Verdict::Holds,
         Ok(_) => Verdict::Wrong,
     }
 }
@@ -92,10 +94,10 @@ pub fn verify_batch(setup: &Setup, claims: &[FoldClaim<'_>], entropy: [u8; 32]) 
         });
     }
     let coefficients = coefficients(claims, entropy, parsed.len());
-    if !combined(&parsed, &coefficients).cancel(setup) {
+    if !combined(setup.engine, &parsed, &coefficients).cancel(setup) {
         // Each claim's own sums once, then only cheap sums of pairs of points: a round full of lies
         // costs little more than verifying it one by one.
-        let sides: Vec<Sides> = parsed.iter().map(Parsed::sides).collect();
+        let sides: Vec<Sides> = parsed.iter().map(|claim| claim.sides(setup.engine)).collect();
         let mut wrong = Vec::new();
         bisect(setup, &sides, &coefficients, 0, &mut wrong);
         for index in wrong {
@@ -122,17 +124,19 @@ impl<'a> Parsed<'a> {
     }
 
     /// Σ γ_i C_i.
-    fn commitment(&self) -> Affine {
-        let points: Vec<Affine> = self.terms.iter().map(|(_, commitment)| commitment.0).collect();
-        let scalars: Vec<u8> = self.terms.iter().flat_map(|(gamma, _)| gamma.0.to_le_bytes()).collect();
-        blst::sum_of_products(&points, &scalars, 128).to_affine()
+    fn commitment(&self) -> Terms {
+        let mut terms = Terms::default();
+        for (gamma, commitment) in self.terms {
+            terms.push_short(commitment.0, gamma.0);
+        }
+        terms
     }
 
-    fn sides(&self) -> Sides {
-        let mut sum = Sum::default();
-        sum.push(self.proof, self.z);
-        sum.push(Affine::generator(), -self.y);
-        Sides { left: sum.finish().add_affine(&self.commitment()).to_affine(), right: self.proof }
+    fn sides(&self, engine: Engine) -> Sides {
+        let mut terms = self.commitment();
+        terms.push(self.proof, &accumulate::limbs(&self.z));
+        terms.push(Affine::generator(), &accumulate::limbs(&-self.y));
+        Sides { left: terms.sum(engine).to_affine(), right: self.proof }
     }
 }
 
@@ -147,24 +151,6 @@ impl Sides {
     fn cancel(&self, setup: &Setup) -> bool {
         let negated = Point::from(&self.right).negate().to_affine();
         blst::pairings_cancel(&self.left, &setup.one_g2, &negated, &setup.tau_g2)
-    }
-}
-
-/// Points with full-width scalars, to be summed at once.
-#[derive(Default)]
-struct Sum {
-    points: Vec<Affine>,
-    scalars: Vec<u8>,
-}
-
-impl Sum {
-    fn push(&mut self, point: Affine, scalar: Fr) {
-        self.points.push(point);
-        self.scalars.extend(Scalar(scalar).to_le_bytes());
-    }
-
-    fn finish(&self) -> Point {
-        blst::sum_of_products(&self.points, &self.scalars, 255)
     }
 }
 
@@ -185,29 +171,33 @@ fn coefficients(claims: &[FoldClaim<'_>], entropy: [u8; 32], count: usize) -> Ve
 }
 
 /// The random combination of all claims.
-fn combined(claims: &[Parsed<'_>], coefficients: &[u128]) -> Sides {
-    let mut sum = Sum::default();
+fn combined(engine: Engine, claims: &[Parsed<'_>], coefficients: &[u128]) -> Sides {
+    let mut left = Terms::default();
     let mut value = Fr::zero();
     for (claim, coefficient) in claims.iter().zip(coefficients) {
-        let coefficient = Fr::from(*coefficient);
         if claim.terms.len() > MERGED_TERMS_MAX {
-            sum.push(claim.commitment(), coefficient);
+            left.push_short(claim.commitment().sum(engine).to_affine(), *coefficient);
         } else {
+            let coefficient = Fr::from(*coefficient);
             for (gamma, commitment) in claim.terms {
-                sum.push(commitment.0, gamma.to_fr() * coefficient);
+                left.push(commitment.0, &accumulate::limbs(&(gamma.to_fr() * coefficient)));
             }
         }
-        sum.push(claim.proof, claim.z * coefficient);
+        let coefficient = Fr::from(*coefficient);
+        left.push(claim.proof, &accumulate::limbs(&(claim.z * coefficient)));
         value += claim.y * coefficient;
     }
-    sum.push(Affine::generator(), -value);
-    let proofs: Vec<Affine> = claims.iter().map(|claim| claim.proof).collect();
-    Sides { left: sum.finish().to_affine(), right: short_sum(&proofs, coefficients) }
+    left.push(Affine::generator(), &accumulate::limbs(&-value));
+    let right = short_sum(engine, claims.iter().map(|claim| claim.proof), coefficients);
+    Sides { left: left.sum(engine).to_affine(), right }
 }
 
-fn short_sum(points: &[Affine], coefficients: &[u128]) -> Affine {
-    let scalars: Vec<u8> = coefficients.iter().flat_map(|coefficient| coefficient.to_le_bytes()).collect();
-    blst::sum_of_products(points, &scalars, 128).to_affine()
+fn short_sum(engine: Engine, points: impl Iterator<Item = Affine>, coefficients: &[u128]) -> Affine {
+    let mut terms = Terms::default();
+    for (point, coefficient) in points.zip(coefficients) {
+        terms.push_short(point, *coefficient);
+    }
+    terms.sum(engine).to_affine()
 }
 
 /// Finds the false ones among claims of which at least one is false; `first` is the index of the first.
@@ -229,11 +219,9 @@ fn bisect(setup: &Setup, sides: &[Sides], coefficients: &[u128], first: usize, w
 }
 
 fn holds(setup: &Setup, sides: &[Sides], coefficients: &[u128]) -> bool {
-    let side = |of: fn(&Sides) -> Affine| {
-        let points: Vec<Affine> = sides.iter().map(of).collect();
-        short_sum(&points, coefficients)
-    };
-    Sides { left: side(|sides| sides.left), right: side(|sides| sides.right) }.cancel(setup)
+    let left = short_sum(setup.engine, sides.iter().map(|sides| sides.left), coefficients);
+    let right = short_sum(setup.engine, sides.iter().map(|sides| sides.right), coefficients);
+    Sides { left, right }.cancel(setup)
 }
 
 #[cfg(test)]

@@ -156,8 +156,8 @@ fn errors_that_cancel_under_equal_coefficients_are_still_found() {
         .zip(&terms)
         .map(|(answer, terms)| Parsed::new(&FoldClaim { terms, z: answer.z, opening: answer.opening }).unwrap())
         .collect();
-    assert!(combined(&parsed, &[1, 1, 1]).cancel(&setup), "the attack is real");
-    assert!(!combined(&parsed, &[1, 1, 2]).cancel(&setup));
+    assert!(combined(setup.engine, &parsed, &[1, 1, 1]).cancel(&setup), "the attack is real");
+    assert!(!combined(setup.engine, &parsed, &[1, 1, 2]).cancel(&setup));
     assert_eq!(judge(&setup, &answers), [Verdict::Wrong, Verdict::Holds, Verdict::Wrong]);
 }
 
@@ -181,7 +181,7 @@ fn swapped_answers_of_one_challenge_are_both_false() {
     let (a_terms, b_terms) = (a.terms(), b.terms());
     let parsed = [(&a, &a_terms), (&b, &b_terms)]
         .map(|(answer, terms)| Parsed::new(&FoldClaim { terms, z: answer.z, opening: answer.opening }).unwrap());
-    assert!(combined(&parsed, &[1, 1]).cancel(&setup), "equal coefficients would not notice");
+    assert!(combined(setup.engine, &parsed, &[1, 1]).cancel(&setup), "equal coefficients would not notice");
     assert_eq!(judge(&setup, &[a, b]), [Verdict::Wrong; 2]);
 }
 
