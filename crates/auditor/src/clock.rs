@@ -13,6 +13,12 @@ impl Clock {
         Self(Instant::now())
     }
 
+    /// One that has run for a while.
+    #[cfg(test)]
+    pub(crate) fn started_before(span: Millis) -> Option<Self> {
+        Instant::now().checked_sub(duration(span)).map(Self)
+    }
+
     pub(crate) fn now(self) -> Now {
         Now { mono: Mono(millis(self.0.elapsed())), wall: wall() }
     }

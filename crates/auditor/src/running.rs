@@ -185,7 +185,7 @@ fn material(config: &Config) -> Result<TlsMaterial, RunError> {
     Ok(material)
 }
 
-async fn assemble(
+pub(crate) async fn assemble(
     config: &Config,
     material: &TlsMaterial,
 ) -> Result<(Arc<Shared>, mpsc::UnboundedReceiver<holdfast_protocol::effect::Event>), RunError> {

@@ -13,6 +13,10 @@ use crate::{
 /// came to the same place later.
 pub const AUDITOR_GRANT_TTL: Millis = Millis::from_secs(60);
 
+/// A node honours an expired grant for as long as clocks may disagree; so long a deletion that was sent may still be
+/// carried out, whatever became of whoever sent it.
+pub const DELETION_OUTSTANDING: Millis = Millis(AUDITOR_GRANT_TTL.0 + 60_000);
+
 /// The owner in a grant for an orphan: no row says whose it is, and no owner has this id.
 pub const OWNER_UNKNOWN: OwnerId = OwnerId([0; 32]);
 

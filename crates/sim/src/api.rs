@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_dispersal::{Envelope, Extent};
 use holdfast_protocol::{
     effect::{Command, Event as CoreEvent},
+    grants::DELETION_OUTSTANDING,
     message::Receipt,
     model::{Lane, NodeLife, NodeRow, Outcome, StagedSegment, UploadRow, Verdict},
     put::{CallFailure, Slot},
@@ -171,6 +172,13 @@ impl World {
         // A deletion on its way would hit what is put there now.
         let deleting = self.auditor.core.as_ref().map(|core| core.deleting()).unwrap_or_default();
         avoid.extend(deleting.into_iter().filter(|(_, shard)| spec.shards.contains(shard)).map(|(node, _)| node));
+        // One that was sent before a restart is not known any more, but it is still owed.
+        if self.auditor_uptime() < DELETION_OUTSTANDING {
+            match self.store(StoreOp::OwedDeletions { shards: spec.shards.clone() }) {
+                StoreReply::Deletions(rows) => avoid.extend(rows.into_iter().map(|row| row.node)),
+                other => return otherwise(other),
+            }
+        }
         let staged = match upload::stage(&row, known.as_ref(), spec, &rows, &avoid) {
             Ok(staged) => staged,
             Err(error) => return no(error),

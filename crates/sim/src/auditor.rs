@@ -11,7 +11,7 @@ use holdfast_protocol::{
     store::StoreReply,
     verify,
 };
-use holdfast_types::{SecretKey, Wall};
+use holdfast_types::{Millis, Mono, SecretKey, Wall};
 
 use crate::{
     chance::Chance,
@@ -25,6 +25,8 @@ use crate::{
 pub(crate) struct Auditor {
     /// Counts starts: what an earlier life wished for finds nobody.
     pub(crate) life: u64,
+    /// When this life began.
+    since: Mono,
     pub(crate) core: Option<Core>,
     pub(crate) key: SecretKey,
     pub(crate) recovery: RecoveryKey,
@@ -39,6 +41,7 @@ impl Auditor {
     pub(crate) fn new(chance: &mut Chance) -> Self {
         Self {
             life: 0,
+            since: Mono(0),
             core: None,
             key: SecretKey::from_seed(&chance.bytes()),
             recovery: RecoveryKey::from_bytes(chance.bytes()),
@@ -49,10 +52,11 @@ impl Auditor {
         }
     }
 
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn start(&mut self, now: Mono) {
         if self.core.is_some() {
             return;
         }
+        self.since = now;
         self.life += 1;
         let (cluster, key) = (self.cluster, self.key.clone());
         let config = Config { cluster, profile: plan::profile(), key, no_orphans_before: Wall(0) };
@@ -69,6 +73,11 @@ impl Auditor {
 }
 
 impl World {
+    /// How long this life of the auditor has lasted.
+    pub(crate) fn auditor_uptime(&self) -> Millis {
+        Millis(self.mono().0 - self.auditor.since.0)
+    }
+
     /// One step of the core, and what follows from it.
     pub(crate) fn auditor_step(&mut self, event: CoreEvent) {
         let now = self.auditor_now();

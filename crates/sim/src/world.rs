@@ -288,7 +288,7 @@ impl World {
             Event::ClientReturns { session } => self.client_returns(session),
             Event::StartNode { node } => self.start_node(node),
             Event::StartAuditor => {
-                self.auditor.start();
+                self.auditor.start(Mono(self.now));
                 self.queue_in(0, Event::Tick { life: self.auditor.life });
             }
             Event::Announce { node } => self.announce(node),

@@ -1,15 +1,19 @@
 //! Puts, from their beginning to their commit.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_dispersal::{FRAME_PAGES_MAX, SEGMENT_LEN_DEFAULT};
 use holdfast_protocol::{
     effect::Command,
+    grants::DELETION_OUTSTANDING,
     model::{NodeRow, StagedSegment, UploadRow},
     store::{StoreOp, StoreReply},
     upload,
 };
-use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardIndex, SignedGrant, UploadId};
+use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
@@ -89,6 +93,7 @@ impl Api {
         // Attack: an upload that comes back after it expired must not be put where its own deletion is on its way.
         let deleting = self.0.deleting.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
+        avoid.extend(self.perhaps_deleting(&stage.segment.shards).await?);
         let spec = spec(stage);
         let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
         let expires = clock::wall() + self.0.profile.upload_expiry;
@@ -99,6 +104,18 @@ impl Api {
         }
         let grants = upload::put_grants(&next, expires, &self.0.key).into_iter().collect();
         Ok(Staged { assignments: assignments(&next, &nodes, &grants), expires })
+    }
+
+    /// Nodes that may be carrying out a deletion of one of these shards that was sent before a restart: what was on its
+    /// way then is not known, but it is still owed.
+    async fn perhaps_deleting(&self, shards: &[ShardId]) -> Result<BTreeSet<NodeId>, Status> {
+        if self.0.clock.uptime() >= DELETION_OUTSTANDING {
+            return Ok(BTreeSet::new());
+        }
+        match self.ask(StoreOp::OwedDeletions { shards: shards.to_vec() }).await? {
+            StoreReply::Deletions(rows) => Ok(rows.into_iter().map(|row| row.node).collect()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// How many of the receipts hold.

@@ -10,7 +10,7 @@ use crate::{
     backoff::Backoff,
     context::Context,
     effect::Token,
-    grants::{self, AUDITOR_GRANT_TTL},
+    grants::{self, DELETION_OUTSTANDING},
     message::{NodeReply, NodeRequest, SendFailure},
     model::{DeletionRow, NodeLife},
     repair::Repairs,
@@ -114,7 +114,7 @@ impl Deletions {
     fn send(&mut self, row: DeletionRow, ctx: &mut Context<'_>) {
         let grant = grants::delete(&row, ctx.fence, ctx.now.wall, ctx.key);
         let token = ctx.out.send(row.node, NodeRequest::Delete(Box::new(grant)), ctx.profile.answer_within);
-        self.grants.insert((row.node, row.shard), ctx.now.mono + AUDITOR_GRANT_TTL);
+        self.grants.insert((row.node, row.shard), ctx.now.mono + DELETION_OUTSTANDING);
         self.sent.insert(token, row);
     }
 

@@ -143,6 +143,7 @@ impl Store for MapStore {
             StoreOp::Repair(id) => self.repair(id),
             StoreOp::RunningRepairs => self.running_repairs(),
             StoreOp::DueDeletions { now, after, limit } => self.due_deletions(now, after, limit),
+            StoreOp::OwedDeletions { shards } => self.owed_deletions(&shards),
             StoreOp::QueueDeletions(rows) => self.queue_orphans(rows),
             StoreOp::DeletionDone { node, shard } => self.deletion_done(node, shard),
             StoreOp::Unknown { node, entries } => self.unknown(node, entries),

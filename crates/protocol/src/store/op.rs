@@ -340,6 +340,12 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
+    /// Deletions of these shards that are queued, due or not, by (node, shard). After a restart any of them may be on its
+    /// way still.
+    OwedDeletions {
+        /// Of one segment.
+        shards: Vec<ShardId>,
+    },
     /// Queues deletions (of orphans). What a placement or an assignment of a live upload names is left out: it was
     /// claimed since somebody called it an orphan. Of one queued already the earlier due stays. At no time is a shard queued for
     /// deletion on a node where the catalog places it.

@@ -122,7 +122,7 @@ pub enum StoreReply {
     Lease(Lease),
     /// To `Repairs`, `Repair` and `RunningRepairs`.
     Repairs(Vec<RepairRow>),
-    /// To `DueDeletions`.
+    /// To `DueDeletions` and `OwedDeletions`.
     Deletions(Vec<DeletionRow>),
     /// To `Unknown`.
     Entries(Vec<SetEntry>),

@@ -3,7 +3,7 @@
 use holdfast_protocol::{
     message::{RecordKind, SetEntry},
     model::{DeletionRow, ExtentRow},
-    store::{OwedRecord, StoreReply, Summary, Undescribed},
+    store::{OwedRecord, ROWS_MAX, StoreReply, Summary, Undescribed},
 };
 use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, Wall};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -29,15 +29,31 @@ pub(super) async fn due(
             .bind(bounded(limit))
             .fetch_all(db)
             .await?;
-    let row = |row: &SqliteRow| {
-        Ok(DeletionRow {
-            node: NodeId(bytes(row, "node")?),
-            shard: ShardId::from_bytes(bytes(row, "shard")?),
-            owner: OwnerId(bytes(row, "owner")?),
-            due: Wall(uint(row, "due")?),
-        })
-    };
-    Ok(StoreReply::Deletions(found.iter().map(row).collect::<Result<_>>()?))
+    Ok(StoreReply::Deletions(found.iter().map(deletion).collect::<Result<_>>()?))
+}
+
+fn deletion(row: &SqliteRow) -> Result<DeletionRow> {
+    Ok(DeletionRow {
+        node: NodeId(bytes(row, "node")?),
+        shard: ShardId::from_bytes(bytes(row, "shard")?),
+        owner: OwnerId(bytes(row, "owner")?),
+        due: Wall(uint(row, "due")?),
+    })
+}
+
+pub(super) async fn owed_deletions(db: &mut SqliteConnection, shards: &[ShardId]) -> Result<StoreReply> {
+    let mut owed: Vec<DeletionRow> = Vec::new();
+    for shard in shards {
+        let found = sqlx::query("SELECT * FROM deletion WHERE shard = ? ORDER BY node LIMIT ?")
+            .bind(&shard.as_bytes()[..])
+            .bind(bounded(ROWS_MAX))
+            .fetch_all(&mut *db)
+            .await?;
+        owed.extend(found.iter().map(deletion).collect::<Result<Vec<_>>>()?);
+    }
+    owed.sort_by_key(|row| (row.node, row.shard));
+    owed.truncate(ROWS_MAX as usize);
+    Ok(StoreReply::Deletions(owed))
 }
 
 pub(super) async fn queue(db: &mut SqliteConnection, orphans: &[DeletionRow]) -> Result<StoreReply> {

@@ -146,6 +146,7 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::RunningRepairs
             | StoreOp::Undescribed { .. }
             | StoreOp::DueDeletions { .. }
+            | StoreOp::OwedDeletions { .. }
             | StoreOp::Unknown { .. }
             | StoreOp::OwedRecords { .. }
             | StoreOp::Summary
@@ -201,6 +202,7 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::Repair(id) => repairs::get(db, id).await,
         StoreOp::RunningRepairs => repairs::running(db).await,
         StoreOp::DueDeletions { now, after, limit } => chores::due(db, now, after, limit).await,
+        StoreOp::OwedDeletions { shards } => chores::owed_deletions(db, &shards).await,
         StoreOp::QueueDeletions(rows) => chores::queue(db, &rows).await,
         StoreOp::DeletionDone { node, shard } => chores::deleted(db, node, shard).await,
         StoreOp::Unknown { node, entries } => chores::unknown(db, node, entries).await,

@@ -50,7 +50,7 @@ promises! {
     audits: an_audit_closes_once, a_verdict_changes_what_was_judged_only, damage_adds_up_and_a_loss_stays,
         losing_a_node_names_each_shard_once, losing_a_node_voids_its_receipts, verdicts_come_in_order_and_in_pages,
         open_audits_are_there_after_a_reopening, repairs_come_newest_first;
-    owed: deletions_come_when_due_and_go_when_done, what_is_claimed_is_never_queued,
+    owed: deletions_come_when_due_and_go_when_done, deletions_are_found_by_their_shards, what_is_claimed_is_never_queued,
         a_claim_withdraws_a_queued_deletion, only_what_nobody_knows_is_unknown, owed_records_go_when_kept,
         a_kept_record_that_changed_since_is_still_owed, a_change_of_a_segment_asks_for_a_description;
     twin: a_walk_of_operations_is_answered_as_the_map_does, another_walk_is_answered_as_the_map_does,

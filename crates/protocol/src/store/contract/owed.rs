@@ -38,6 +38,27 @@ pub(super) fn deletions_come_when_due_and_go_when_done(store: &mut dyn Store) {
     }
 }
 
+pub(super) fn deletions_are_found_by_their_shards(store: &mut dyn Store) {
+    nodes(store, 5);
+    put(store, 1);
+    put(store, 2);
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    let later = DeletionRow { node: node_id(5), shard: shard_id(1, 2), owner: owner(0), due: Wall(u64::MAX >> 1) };
+    done(store, StoreOp::QueueDeletions(vec![later]));
+    let owed = |store: &mut dyn Store, shards: Vec<_>| match store.apply(StoreOp::OwedDeletions { shards }) {
+        StoreReply::Deletions(rows) => {
+            rows.into_iter().map(|row| (row.node.0[0], row.shard, row.due)).collect::<Vec<_>>()
+        }
+        other => panic!("expected deletions, got {other:?}"),
+    };
+    let (first, third) = (shard_id(1, 0), shard_id(1, 2));
+    let expected = vec![(1, first, START), (3, third, START), (5, third, later.due)];
+    assert_eq!(owed(store, vec![third, first, shard_id(2, 1)]), expected);
+    assert_eq!(owed(store, vec![shard_id(2, 0)]), vec![]);
+    done(store, StoreOp::DeletionDone { node: node_id(3), shard: third });
+    assert_eq!(owed(store, vec![third]), vec![(5, third, later.due)]);
+}
+
 pub(super) fn what_is_claimed_is_never_queued(store: &mut dyn Store) {
     nodes(store, 8);
     put(store, 1);

@@ -341,6 +341,7 @@ impl Walk {
             StoreOp::PendingCommitments { after: Some((segment_id(3), ShardIndex(1))), limit: 9 },
             StoreOp::DueDeletions { now: most, after: None, limit: 999 },
             StoreOp::DueDeletions { now: Wall(self.now), after: Some((node_id(2), shard_id(5, 0))), limit: 5 },
+            StoreOp::OwedDeletions { shards: (1..=SEGMENTS).map(|n| shard_id(n, 1)).collect() },
             StoreOp::OwedRecords { after: None, limit: 99 },
             StoreOp::Undescribed { limit: 99 },
             StoreOp::Verdicts { after: VerdictId(0), node: Some(node_id(2)), limit: 99 },

@@ -18,6 +18,11 @@ impl MapStore {
         StoreReply::Deletions(past.take(rows(limit)).copied().collect())
     }
 
+    pub(super) fn owed_deletions(&self, shards: &[ShardId]) -> StoreReply {
+        let of = self.deletions.values().filter(|row| shards.contains(&row.shard));
+        StoreReply::Deletions(of.take(rows(u32::MAX)).copied().collect())
+    }
+
     pub(super) fn queue_orphans(&mut self, orphans: Vec<DeletionRow>) -> StoreReply {
         for row in orphans {
             self.queue(row);
