@@ -20,7 +20,7 @@ use holdfast_protocol::{
 };
 use holdfast_types::{ByteRange, NodeId, SecretKey, ShardIndex};
 use merkle_cid::Root;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::clock;
@@ -171,8 +171,16 @@ async fn next_strip(reader: &mut ShardReader, buffer: &mut BytesMut, len: u64) -
 /// A target being written to.
 struct Writer {
     index: ShardIndex,
+    node: NodeId,
     strips: mpsc::Sender<Bytes>,
     put: JoinHandle<Result<Receipt, LinkError>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // A put whose repair is over, or that nobody waits for any more, must not go on by itself.
+        self.put.abort();
+    }
 }
 
 fn write(job: &RecoverJob, target: &Target, means: &Means<'_>) -> Writer {
@@ -184,7 +192,7 @@ fn write(job: &RecoverJob, target: &Target, means: &Means<'_>) -> Writer {
         .and_then(|addresses| means.links.to(node, &addresses));
     let in_place = target.in_place;
     let put = tokio::spawn(async move { link?.put(&grant, in_place, ReceiverStream::new(waiting)).await });
-    Writer { index: target.index, strips, put }
+    Writer { index: target.index, node, strips, put }
 }
 
 async fn rebuild(
@@ -192,7 +200,7 @@ async fn rebuild(
     means: &Means<'_>,
     mut rebuilder: Rebuilder,
     verified: &[Verified],
-    writers: Vec<Writer>,
+    mut writers: Vec<Writer>,
     outcome: &mut RecoverOutcome,
 ) -> Result<(), String> {
     let mut sources = Vec::with_capacity(verified.len());
@@ -206,7 +214,7 @@ async fn rebuild(
     let mut held: Vec<RebuiltStrip> = Vec::new();
     let mut number = 0;
     while let Some(range) = rebuilder.next_strip() {
-        send(&writers, std::mem::take(&mut held)).await;
+        send(&mut writers, std::mem::take(&mut held), means.patience, outcome).await;
         let mut strips = Vec::with_capacity(sources.len());
         for (source, reader, buffer) in &mut sources {
             let strip = next_strip(reader, buffer, range.len()).await;
@@ -228,23 +236,32 @@ async fn rebuild(
         held = rebuilt.map_err(|error| error.to_string())?;
     }
     rebuilder.finish().map_err(|error| error.to_string())?;
-    send(&writers, held).await;
-    for Writer { index, strips, put } in writers {
-        drop(strips);
-        match put.await {
-            Ok(Ok(receipt)) => outcome.placed.push((index, receipt)),
-            Ok(Err(error)) => outcome.failed_targets.push((index, error.to_string())),
-            Err(error) => outcome.failed_targets.push((index, error.to_string())),
+    send(&mut writers, held, means.patience, outcome).await;
+    for mut writer in writers {
+        // Nothing more comes: the node may answer.
+        writer.strips = mpsc::channel(1).0;
+        match timeout(means.patience, &mut writer.put).await {
+            Ok(Ok(Ok(receipt))) => outcome.placed.push((writer.index, receipt)),
+            Ok(Ok(Err(error))) => outcome.failed_targets.push((writer.index, error.to_string())),
+            Ok(Err(error)) => outcome.failed_targets.push((writer.index, error.to_string())),
+            Err(_) => outcome.failed_targets.push((writer.index, hung(&writer, means.patience))),
         }
     }
     Ok(())
 }
 
-async fn send(writers: &[Writer], strips: Vec<RebuiltStrip>) {
+fn hung(writer: &Writer, patience: Duration) -> String {
+    format!("node {} took nothing for {} s in the middle of a put", writer.node, patience.as_secs())
+}
+
+/// A target that takes nothing any more fails by itself: the others' shards must not wait for it.
+async fn send(writers: &mut Vec<Writer>, strips: Vec<RebuiltStrip>, patience: Duration, outcome: &mut RecoverOutcome) {
     for strip in strips {
-        if let Some(writer) = writers.iter().find(|writer| writer.index == strip.index) {
-            // Closed when the put failed, which its own result tells.
-            let _ = writer.strips.send(Bytes::from(strip.bytes)).await;
+        let Some(at) = writers.iter().position(|writer| writer.index == strip.index) else { continue };
+        // Closed when the put failed, which its own result tells.
+        if timeout(patience, writers[at].strips.send(Bytes::from(strip.bytes))).await.is_err() {
+            let writer = writers.swap_remove(at);
+            outcome.failed_targets.push((writer.index, hung(&writer, patience)));
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::{
 };
 
 use plan::PlanError;
-use run::{Ended, Input, Outcome, Progress, Run};
+use run::{Ended, Input, Outcome, Progress, Run, Shunned};
 use sweep::Sweep;
 
 /// Segments in one page of a look: a view of a wide code is some hundred KiB.
@@ -48,6 +48,8 @@ const LOOK_PAGE: u32 = 128;
 struct Trouble {
     not_before: Mono,
     avoid: BTreeSet<NodeId>,
+    /// Shards that were read and are not there: a lost one is hoped for once, not for ever.
+    gone: BTreeSet<(NodeId, ShardId)>,
     /// The last word about it, so that it is said once.
     told: String,
 }
@@ -207,6 +209,9 @@ impl Repairs {
 
     fn ended(&mut self, id: SegmentId, ended: Ended, ctx: &mut Context<'_>) {
         self.runs.remove(&id);
+        if !ended.suspects.is_empty() {
+            self.trouble.entry(id).or_default().gone.extend(&ended.suspects);
+        }
         self.suspects.extend(ended.suspects);
         let retry = ctx.now.mono + ctx.profile.repair_retry;
         match ended.outcome {
@@ -272,14 +277,15 @@ impl Repairs {
         if full || waits || self.runs.contains_key(&id) || !plan::is_due(view, plan::health(view, ctx.nodes)) {
             return;
         }
-        let avoid = self.trouble.get(&id).map(|trouble| trouble.avoid.clone()).unwrap_or_default();
+        let (avoid, gone) =
+            self.trouble.get(&id).map(|trouble| (trouble.avoid.clone(), trouble.gone.clone())).unwrap_or_default();
         let seed = holdfast_types::Seed([0; 32]);
-        let limits = plan::Limits { nodes: ctx.nodes, avoid: &avoid, deleting, seed };
+        let limits = plan::Limits { nodes: ctx.nodes, avoid: &avoid, deleting, gone: &gone, seed };
         // Planned again under the lease; here only to see whether one is worth taking.
         if let Err(error) = plan::plan(view, limits, ctx.fence) {
             return self.stuck(id, &error, ctx);
         }
-        let mut run = Run::new(id, avoid, deleting.clone(), ctx.now.mono);
+        let mut run = Run::new(id, Shunned { avoid, deleting: deleting.clone(), gone }, ctx.now.mono);
         run.tick(ctx);
         self.runs.insert(id, run);
     }

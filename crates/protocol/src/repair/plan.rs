@@ -70,6 +70,8 @@ pub struct Limits<'a> {
     pub avoid: &'a BTreeSet<NodeId>,
     /// Deletions that a node may be carrying out at this moment: what is put there now could be hit.
     pub deleting: &'a BTreeSet<(NodeId, ShardId)>,
+    /// Shards that were read and are not what their nodes should have: no sources, whatever else is missing.
+    pub gone: &'a BTreeSet<(NodeId, ShardId)>,
     /// Breaks ties between nodes.
     pub seed: Seed,
 }
@@ -81,10 +83,14 @@ pub fn plan(view: &SegmentView, limits: Limits<'_>, fence: Fence) -> Result<Reco
     let by_index: BTreeMap<ShardIndex, &Placement> = view.placements.iter().map(|p| (p.index, p)).collect();
     let good: Vec<&Placement> = view.placements.iter().filter(|p| p.standing.is_good()).collect();
     let (held, needed) = (good.len() as u16, segment.code.data());
-    if held < needed {
+    let hoped = hoped_for(view, usize::from(needed.saturating_sub(held)), &limits);
+    if held + (hoped.len() as u16) < needed {
         return Err(PlanError::Unrecoverable { good: held, needed });
     }
-    let is_bad = |index: &ShardIndex| by_index.get(index).is_none_or(|placement| !placement.standing.is_good());
+    let is_source = |index: &ShardIndex| hoped.iter().any(|placement| placement.index == *index);
+    let is_bad = |index: &ShardIndex| {
+        by_index.get(index).is_none_or(|placement| !placement.standing.is_good()) && !is_source(index)
+    };
     let bad: Vec<ShardIndex> = (0..segment.code.total()).map(ShardIndex).filter(is_bad).collect();
     if bad.is_empty() {
         return Err(PlanError::Whole);
@@ -122,11 +128,23 @@ pub fn plan(view: &SegmentView, limits: Limits<'_>, fence: Fence) -> Result<Reco
         len: segment.len,
         shard_len: segment.shard_len,
         secret: segment.secret_for_recovery.clone(),
-        sources: sources(&good, limits.nodes),
+        sources: sources(&[good, hoped].concat(), limits.nodes),
         targets: places.into_iter().filter_map(target).collect(),
         owner: segment.owner,
         fence,
     })
+}
+
+/// Where fewer than k shards are good, so many of those that were given up and whose nodes are back: a site that was
+/// dark for longer than the patience with it lost its placements, not its disks. Whatever is read is held against its
+/// CID before it is decoded, so that hoping costs a read.
+fn hoped_for<'a>(view: &'a SegmentView, count: usize, limits: &Limits<'_>) -> Vec<&'a Placement> {
+    let answers = |placement: &&Placement| {
+        let life = limits.nodes.get(&placement.node).map(|row| row.life);
+        matches!(life, Some(NodeLife::Joining | NodeLife::Active | NodeLife::Draining))
+    };
+    let lost = view.placements.iter().filter(|placement| placement.standing == Standing::Lost).filter(answers);
+    lost.filter(|placement| !limits.gone.contains(&(placement.node, placement.shard))).take(count).collect()
 }
 
 /// Whether a bad shard can be written again where it was.

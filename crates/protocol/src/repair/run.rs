@@ -111,19 +111,23 @@ pub(super) struct Run {
     rows: BTreeMap<ShardIndex, RepairRow>,
     written: VecDeque<Written>,
     ended: Ended,
-    avoid: BTreeSet<NodeId>,
-    deleting: BTreeSet<(NodeId, ShardId)>,
+    shunned: Shunned,
     probes: u64,
+}
+
+/// What a plan leaves out, as of the run's beginning.
+pub(super) struct Shunned {
+    /// Nodes that failed this segment as targets.
+    pub(super) avoid: BTreeSet<NodeId>,
+    /// Deletions that a node may be carrying out.
+    pub(super) deleting: BTreeSet<(NodeId, ShardId)>,
+    /// Shards that were read and are not there.
+    pub(super) gone: BTreeSet<(NodeId, ShardId)>,
 }
 
 impl Run {
     /// A run whose first wish is the lease.
-    pub(super) fn new(
-        segment: SegmentId,
-        avoid: BTreeSet<NodeId>,
-        deleting: BTreeSet<(NodeId, ShardId)>,
-        now: Mono,
-    ) -> Self {
+    pub(super) fn new(segment: SegmentId, shunned: Shunned, now: Mono) -> Self {
         Self {
             segment,
             step: Step::Lease,
@@ -137,8 +141,7 @@ impl Run {
             rows: BTreeMap::new(),
             written: VecDeque::new(),
             ended: Ended::default(),
-            avoid,
-            deleting,
+            shunned,
             probes: 0,
         }
     }
@@ -303,8 +306,9 @@ impl Run {
         let Some(lease) = self.lease else { return self.abandon("its lease is gone", ctx) };
         let limits = Limits {
             nodes: ctx.nodes,
-            avoid: &self.avoid,
-            deleting: &self.deleting,
+            avoid: &self.shunned.avoid,
+            deleting: &self.shunned.deleting,
+            gone: &self.shunned.gone,
             seed: probe::seed(&ctx.chance, &NodeId([0; 32]), lease.fence.counter),
         };
         match plan::plan(&view, limits, lease.fence) {

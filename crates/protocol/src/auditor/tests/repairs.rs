@@ -89,7 +89,7 @@ fn a_segment_beyond_recovery_is_told_once_and_repaired_when_shards_come_back() {
     assert_eq!(found.len(), 1);
     let Notice::Stuck { reason, .. } = found[0] else { panic!("stuck") };
     assert!(reason.contains("2 whole shards are left, 3 are needed"), "{reason}");
-    assert!(world.recoveries.is_empty());
+    assert_eq!(world.recoveries.len(), 3, "each of the lost is looked for once, and no more");
     // One of them turns up again: the audit finds it and says so.
     world.peer(kept[0].node).held.insert(kept[0].shard, copies[0].clone());
     let change = crate::store::StandingChange {

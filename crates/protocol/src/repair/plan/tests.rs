@@ -70,16 +70,17 @@ struct Around {
     nodes: BTreeMap<NodeId, NodeRow>,
     avoid: BTreeSet<NodeId>,
     deleting: BTreeSet<(NodeId, ShardId)>,
+    gone: BTreeSet<(NodeId, ShardId)>,
 }
 
 fn around(count: u8) -> Around {
-    Around { nodes: nodes(count), avoid: BTreeSet::new(), deleting: BTreeSet::new() }
+    Around { nodes: nodes(count), avoid: BTreeSet::new(), deleting: BTreeSet::new(), gone: BTreeSet::new() }
 }
 
 impl Around {
     fn plan(&self, view: &SegmentView) -> Result<RecoverJob, PlanError> {
-        let Self { nodes, avoid, deleting } = self;
-        plan(view, Limits { nodes, avoid, deleting, seed: Seed([0; 32]) }, FENCE)
+        let Self { nodes, avoid, deleting, gone } = self;
+        plan(view, Limits { nodes, avoid, deleting, gone, seed: Seed([0; 32]) }, FENCE)
     }
 }
 
@@ -127,9 +128,33 @@ fn sources_in_good_standing_come_first_data_before_parity() {
 
 #[test]
 fn fewer_than_k_whole_shards_are_no_plan() {
-    let error = around(8).plan(&view([Lost, Lost, Good, Good, Lost])).unwrap_err();
+    let mut dark = around(8);
+    for gone in [0, 1, 4] {
+        dark.nodes.get_mut(&NodeId([gone; 32])).unwrap().life = NodeLife::Suspended;
+    }
+    let error = dark.plan(&view([Lost, Lost, Good, Good, Lost])).unwrap_err();
+    assert_eq!(error, PlanError::Unrecoverable { good: 2, needed: 3 });
+    let damaged = Damaged(vec![holdfast_types::ByteRange::first(10)]);
+    let error = around(8).plan(&view([damaged.clone(), damaged.clone(), Good, Good, damaged])).unwrap_err();
     assert_eq!(error, PlanError::Unrecoverable { good: 2, needed: 3 });
     assert_eq!(around(8).plan(&view([Good, Good, Good, Good, Good])), Err(PlanError::Whole));
+}
+
+/// A site that was dark too long lost its placements, not its disks.
+#[test]
+fn what_was_given_up_is_read_again_where_too_little_else_is_left() {
+    let mut around = around(8);
+    around.nodes.get_mut(&NodeId([0; 32])).unwrap().life = NodeLife::Suspended;
+    let dark = view([Lost, Lost, Good, Lost, Good]);
+    let job = around.plan(&dark).unwrap();
+    let sources = |job: &RecoverJob| job.sources.iter().map(|source| source.index.0).collect::<Vec<_>>();
+    assert_eq!(sources(&job), [1, 2, 4], "no more than are needed, of nodes that are back");
+    assert!(targets(&job).iter().all(|(index, ..)| [0, 3].contains(index)), "a source is no target");
+    // It was read, and is not what it was.
+    around.gone.insert((NodeId([1; 32]), dark.segment.shards[1]));
+    assert_eq!(sources(&around.plan(&dark).unwrap()), [2, 3, 4]);
+    around.gone.insert((NodeId([3; 32]), dark.segment.shards[3]));
+    assert_eq!(around.plan(&dark).unwrap_err(), PlanError::Unrecoverable { good: 2, needed: 3 });
 }
 
 #[test]
@@ -204,12 +229,14 @@ proptest! {
             let life = if *life == 0 { NodeLife::Contained } else { NodeLife::Active };
             around.nodes.get_mut(&NodeId([n as u8; 32])).unwrap().life = life;
         }
-        let Around { nodes, avoid, deleting } = &around;
+        let Around { nodes, avoid, deleting, gone } = &around;
         let good: Vec<&Placement> = view.placements.iter().filter(|p| p.standing.is_good()).collect();
-        match plan(&view, Limits { nodes, avoid, deleting, seed: Seed(seed) }, FENCE) {
+        match plan(&view, Limits { nodes, avoid, deleting, gone, seed: Seed(seed) }, FENCE) {
             Ok(job) => {
-                prop_assert!(good.len() >= 3 && !job.targets.is_empty());
-                prop_assert_eq!(job.sources.len(), good.len());
+                prop_assert!(!job.targets.is_empty());
+                prop_assert_eq!(job.sources.len(), good.len().max(3));
+                let read: BTreeSet<_> = job.sources.iter().map(|source| source.index).collect();
+                prop_assert!(job.targets.iter().all(|target| !read.contains(&target.index)));
                 let mut all: Vec<NodeId> = good.iter().map(|placement| placement.node).collect();
                 for target in &job.targets {
                     let old = &view.placements[usize::from(target.index.0)];
