@@ -3,6 +3,8 @@
 
 mod bench;
 mod direction;
+#[cfg(target_arch = "x86_64")]
+mod emulate;
 mod run;
 mod sources;
 
@@ -15,10 +17,16 @@ cargo xtask sim [--seeds N] [--from S]
                                    the simulated cluster, seeds S..S+N, optimised build
 cargo xtask bench-report [--quick] [--json]
                                    every figure beside its peer; writes docs/performance.md
+cargo xtask emulate PACKAGE [TEST…]
+                                   unit tests on an emulated processor with AVX-512 IFMA and GFNI
 cargo xtask proto-snapshot         accept today's proto/ as the one to stay compatible with
 cargo xtask ci                     what .ci/run runs: format, clippy, tidy, docs, tests";
 
 fn main() -> ExitCode {
+    #[cfg(target_arch = "x86_64")]
+    if emulate::is_guest() {
+        emulate::run_guest();
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (verb, rest) = match words.split_first() {
         Some((verb, rest)) => (verb.as_str(), rest),
@@ -29,6 +37,8 @@ fn main() -> ExitCode {
         "test" => run::test(rest),
         "sim" => run::sim(rest),
         "bench-report" => bench::report(rest),
+        #[cfg(target_arch = "x86_64")]
+        "emulate" => emulate::run(rest),
         "proto-snapshot" => run::proto_snapshot(),
         "ci" => ci(),
         "help" | "--help" | "-h" => {

@@ -31,24 +31,23 @@ pub struct Scale {
 }
 
 /// All contests, in the order of the report, each made when its turn comes: together they would not fit a small machine.
-pub fn contests(scale: Scale) -> Vec<fn(Scale) -> Box<dyn Contest>> {
-    let _ = scale;
+pub fn contests() -> Vec<fn(Scale) -> Box<dyn Contest>> {
     vec![
         |_| Box::new(proofs::FoldContest::new()),
         |_| Box::new(proofs::CommitContest::new()),
         |_| Box::new(proofs::ProveContest::new()),
         |_| Box::new(proofs::VerifyContest::new()),
-        |_| Box::new(proofs::BatchContest::new()),
+        |scale| Box::new(proofs::BatchContest::new(if scale.quick { 32 } else { 256 })),
         |_| Box::new(coding::EncodeContest::new(16, 4)),
         |_| Box::new(coding::EncodeContest::new(8, 4)),
         |_| Box::new(coding::ReconstructContest::new(16, 4)),
         |_| Box::new(coding::ReconstructContest::new(8, 4)),
         |_| Box::new(hashing::OutboardContest::new()),
-        |scale| Box::new(pipeline::PipelineContest::new(if scale.quick { 128 << 20 } else { 512 << 20 })),
+        |scale| Box::new(pipeline::PipelineContest::new(if scale.quick { 64 << 20 } else { 512 << 20 })),
     ]
 }
 
-/// Which of the product's paths it chose on this processor, by its own detection.
-pub fn cpu_path() -> String {
-    "plain".into()
+/// Which paths the product chose on this processor, by its own detection: (proofs, coding).
+pub fn cpu_paths() -> (String, String) {
+    (holdfast_kzg::CpuPath::detected().to_string(), holdfast_dispersal::CpuPath::detected().to_string())
 }

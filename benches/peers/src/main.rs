@@ -1,12 +1,12 @@
 //! `holdfast-peers [--quick]`: every contest once, and one JSON object on standard output. `cargo xtask bench-report` is
 //! who usually asks.
 //!
-//! `{"cpu_path":…,"cpu":n,"rows":[{"key":…,"work":…,"peer_name":…|null,"bytes":n|null,"ours":s,"peer":s|null,"rounds":n}]}`,
+//! `{"paths":{"proofs":…,"coding":…},"cpu":n,"rows":[{"key":…,"work":…,"peer_name":…|null,"bytes":n|null,"ours":s,"peer":s|null,"rounds":n}]}`,
 //! times in seconds a round. Ratios are whoever asked's business.
 
 use std::{error::Error, time::Duration};
 
-use holdfast_peers::{Effort, Scale, contests, measure, pin};
+use holdfast_peers::{Effort, Scale, contests, cpu_paths, measure, pin};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let cpu = pin()?;
     let mut rows = Vec::new();
-    for make in contests(scale) {
+    for make in contests() {
         let mut contest = make(scale);
         let found = measure(&mut *contest, effort);
         let number = |seconds: f64| seconds.is_finite().then_some(seconds);
@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "rounds": found.rounds,
         }));
     }
-    println!("{}", json!({ "cpu_path": holdfast_peers::cpu_path(), "cpu": cpu, "rows": rows }));
+    let (proofs, coding) = cpu_paths();
+    println!("{}", json!({ "paths": { "proofs": proofs, "coding": coding }, "cpu": cpu, "rows": rows }));
     Ok(())
 }

@@ -7,12 +7,14 @@ use holdfast_dispersal::{
     CutSegment, Description, EncodedSegment, Encoder, Manifest, Masks, ObjectKey, Opener, PlacementSecret, ReadPlan,
     RunSalt, SEGMENT_LEN_DEFAULT, Sealer, SegmentCutter, SegmentRead,
 };
-use holdfast_kzg::{BLOB_LEN, Fold, Gamma, Scalar};
+use holdfast_kzg::BLOB_LEN;
+use holdfast_protocol::witness::{Witness, WitnessId, WitnessSeed};
 use holdfast_types::{ByteRange, Code, ShardIndex};
 
 use crate::{
     Contest,
-    noise::{gamma, noise},
+    noise::noise,
+    rented::{self, Ceremony, Fr},
     timed,
 };
 
@@ -37,10 +39,11 @@ impl PipelineContest {
         let manifest = contest.run(|segment, witnesses| segments.push((segment, witnesses)));
         let mut opener = Opener::new(&key(), &manifest, None).expect("the manifest");
         for (segment, witnesses) in segments {
-            for (shard, (seed, y)) in segment.shards.iter().zip(witnesses) {
+            for shard in &segment.shards {
                 assert_eq!(shard.id.0.as_bytes(), blake3::hash(&shard.bytes).as_bytes(), "a shard's name is its hash");
-                assert_eq!(witness(&shard.bytes, seed), y, "a witness is of the bytes that are stored");
             }
+            let first = &witnesses[0];
+            assert_eq!(by_blst(&segment.shards[0].bytes, &first.seed), first.y, "a witness is of the bytes stored");
             opener.push(&decoded(&segment)).expect("frames").iter().for_each(|plain| opened.extend_from_slice(plain));
         }
         opener.finish().expect("all frames");
@@ -49,20 +52,15 @@ impl PipelineContest {
     }
 
     /// Everything, once; each segment goes to `sink` and is gone.
-    fn run(&self, mut sink: impl FnMut(EncodedSegment, Vec<(u64, Scalar)>)) -> Manifest {
+    fn run(&self, mut sink: impl FnMut(EncodedSegment, Vec<Witness>)) -> Manifest {
         let mut sealer = Sealer::new(key(), RunSalt([2; 32])).expect("a sealer");
         let mut cutter = SegmentCutter::new(SEGMENT_LEN_DEFAULT);
         let mut number = 0;
         let mut finish = |cut: CutSegment| {
             number += 1;
             let segment = self.encoder.encode(cut.bytes, &secret()).expect("a segment");
-            let witnesses: Vec<(u64, Scalar)> = (0..)
-                .zip(&segment.shards)
-                .map(|(at, shard)| {
-                    let seed = number << 16 | at;
-                    (seed, witness(&shard.bytes, seed))
-                })
-                .collect();
+            let witnesses =
+                (0..).zip(&segment.shards).map(|(at, shard)| witness(&shard.bytes, number << 16 | at)).collect();
             sink(segment, witnesses);
         };
         for piece in self.content.chunks(READ_LEN) {
@@ -85,13 +83,20 @@ fn secret() -> PlacementSecret {
     PlacementSecret::from_bytes([3; 32])
 }
 
-/// y = Σ γ_i p_i(z) over a shard, γ and z from its own seed.
-fn witness(shard: &[u8], seed: u64) -> Scalar {
-    let mut fold = Fold::new();
-    for (at, blob) in (0u64..).zip(shard.chunks(BLOB_LEN)) {
-        fold.absorb(Gamma(gamma(seed << 24 | at)), 0, blob).expect("whole blobs");
-    }
-    fold.evaluate(Scalar::from(seed))
+/// A shard's witness, its seed from a number where a client draws one.
+fn witness(shard: &[u8], number: u64) -> Witness {
+    let mut seed = [9; WitnessSeed::LEN];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    Witness::of(WitnessId([0; 16]), WitnessSeed::new(seed), shard).expect("whole blobs")
+}
+
+/// The same value by blst: the shard's blobs, padded with zeros, folded and opened.
+fn by_blst(shard: &[u8], seed: &WitnessSeed) -> [u8; 32] {
+    let mut gammas = seed.gammas();
+    let mut padded = shard.to_vec();
+    padded.resize(shard.len().div_ceil(BLOB_LEN) * BLOB_LEN, 0);
+    let gammas: Vec<u128> = (0..(padded.len() / BLOB_LEN) as u64).map(|blob| gammas.at(blob).0).collect();
+    Ceremony::load().open(&rented::fold(&padded, &gammas), Fr::from_bytes(seed.z().to_bytes())).0
 }
 
 /// The sealed segment, from all shards but the first m.

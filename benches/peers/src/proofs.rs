@@ -185,7 +185,8 @@ struct Answers {
 }
 
 impl Answers {
-    fn make(count: usize) -> Self {
+    /// `count` answers, of which `distinct` are different: verifying one again costs the same, proving it does not.
+    fn make(count: usize, distinct: usize) -> Self {
         let setup = prepared();
         let bytes = noise(VERIFY_BLOBS * BLOB_LEN, 17);
         let commitments = bytes
@@ -198,7 +199,8 @@ impl Answers {
             let opening = ours(&bytes, &gammas).open(setup, z);
             (gammas, z, opening)
         };
-        Self { commitments, answers: (1..=count as u64).map(answer).collect(), setup }
+        let answers: Vec<_> = (1..=distinct as u64).map(answer).collect();
+        Self { commitments, answers: answers.iter().cycle().take(count).cloned().collect(), setup }
     }
 
     fn terms(&self, answer: usize) -> Vec<(Gamma, &CheckedCommitment)> {
@@ -224,15 +226,11 @@ impl VerifyContest {
     /// Asserts that both accept the answer and refuse it for another value.
     #[expect(clippy::new_without_default, reason = "it does work and asserts")]
     pub fn new() -> Self {
-        let answers = Answers::make(1);
+        let answers = Answers::make(1, 1);
         let (gammas, _, opening) = &answers.answers[0];
         let commitments = answers.commitments.iter().map(|commitment| commitment.commitment().0);
         let theirs = Terms::new(&gammas.iter().copied().zip(commitments).collect::<Vec<_>>());
-        let y = Fr::from_limbs(std::array::from_fn(|limb| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&opening.y[24 - 8 * limb..32 - 8 * limb]);
-            u64::from_be_bytes(bytes)
-        }));
+        let y = Fr::from_bytes(opening.y);
         let proof = rented::point(&opening.proof.0).expect("a point");
         let mut contest = Self { answers, theirs, y, proof, peer: Ceremony::load() };
         let wrong = Fr::from_u128(1);
@@ -281,13 +279,13 @@ impl Contest for VerifyContest {
 /// 256 answers over 64 blobs in one batch, beside the same one by one.
 pub struct BatchContest {
     answers: Answers,
+    distinct: usize,
 }
 
 impl BatchContest {
-    /// Asserts that the batch holds, and that a lie in it is found and named.
-    #[expect(clippy::new_without_default, reason = "it does work and asserts")]
-    pub fn new() -> Self {
-        let contest = Self { answers: Answers::make(ANSWERS) };
+    /// Asserts that the batch holds, and that a lie in it is found and named. `distinct` of the answers are different.
+    pub fn new(distinct: usize) -> Self {
+        let contest = Self { answers: Answers::make(ANSWERS, distinct), distinct };
         let terms = contest.terms();
         let mut claims = contest.claims(&terms);
         assert!(verify_batch(contest.answers.setup, &claims, [7; 32]).all_hold(), "every answer is true");
@@ -313,7 +311,7 @@ impl Contest for BatchContest {
     }
 
     fn work(&self) -> String {
-        format!("verification of {ANSWERS} answers of M = {VERIFY_BLOBS} in one batch")
+        format!("verification of {ANSWERS} answers ({} distinct) of M = {VERIFY_BLOBS} in one batch", self.distinct)
     }
 
     fn peer_name(&self) -> Option<String> {

@@ -37,6 +37,15 @@ impl Fr {
         Self(out)
     }
 
+    /// From a canonical value, most significant byte first.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self::from_limbs(std::array::from_fn(|limb| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[24 - 8 * limb..32 - 8 * limb]);
+            u64::from_be_bytes(word)
+        }))
+    }
+
     /// From 128 bits.
     pub fn from_u128(value: u128) -> Self {
         Self::from_limbs([value as u64, (value >> 64) as u64, 0, 0])

@@ -22,9 +22,17 @@ pub(super) struct Row {
 
 /// All of them.
 pub(super) struct Contests {
-    pub(super) cpu_path: String,
+    /// What the product chose for proofs.
+    pub(super) proofs_path: String,
+    /// And for Reed–Solomon.
+    pub(super) coding_path: String,
     pub(super) rows: Vec<Row>,
 }
+
+/// The name of the paths that every processor has.
+const PLAIN: &str = "plain";
+/// The name of the coding path with GFNI.
+const CODING_FAST: &str = "gfni512";
 
 /// What a row should reach.
 pub(super) struct Goal {
@@ -68,7 +76,11 @@ pub(super) fn run(built: &Built, quick: bool) -> Result<Contests, String> {
         })
     };
     let rows = rows.iter().map(row).collect::<Result<_, String>>()?;
-    Ok(Contests { cpu_path: text(&object, "cpu_path").ok_or("expected cpu_path from holdfast-peers")?, rows })
+    let path = |of: &str| {
+        let path = object.get("paths").and_then(|paths| text(paths, of));
+        path.ok_or_else(|| format!("expected paths.{of} from holdfast-peers"))
+    };
+    Ok(Contests { proofs_path: path("proofs")?, coding_path: path("coding")?, rows })
 }
 
 impl Contests {
@@ -84,9 +96,18 @@ impl Contests {
         worst.map(rounded).ok_or_else(|| format!("no contest measured {key}"))
     }
 
-    /// Whether the product chose better instructions than every processor has.
-    pub(super) fn is_fast(&self) -> bool {
-        self.cpu_path != "plain"
+    /// Both paths, as the object names them.
+    pub(super) fn cpu_path(&self) -> String {
+        format!("{}+{}", self.proofs_path, self.coding_path)
+    }
+
+    /// What a row should reach with the instructions that are there: the goals were set for AVX-512 IFMA and GFNI.
+    pub(super) fn goal(&self, row: &Row) -> f64 {
+        let fast = match row.key.as_str() {
+            "rs_encode_vs_simd_accel" | "rs_reconstruct_vs_simd_accel" => self.coding_path == CODING_FAST,
+            _ => self.proofs_path != PLAIN,
+        };
+        GOALS.iter().find(|goal| goal.key == row.key).map_or(1.0, |goal| if fast { goal.fast } else { goal.plain })
     }
 }
 

@@ -103,7 +103,7 @@ impl Report {
         );
         Ok(json!({
             "schema": SCHEMA,
-            "cpu_path": contests.cpu_path,
+            "cpu_path": contests.cpu_path(),
             "commit": self.commit,
             "quick": self.quick,
             "sizes": sizes,

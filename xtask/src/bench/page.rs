@@ -2,16 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{
-    Report,
-    contests::{Contests, GOALS, Row},
-};
+use super::{Report, contests::Contests};
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
     let mut out = String::new();
-    let (fold, path) = (report.contests.is_fast(), &report.contests.cpu_path);
-    let goals = if fold { "a processor with these instructions" } else { "a processor without AVX-512 IFMA and GFNI" };
     let (changed, sizes) = (
         if report.changed { ", with changes that are not in it" } else { "" },
         if report.quick { "`--quick`: smaller sizes and fewer rounds than a full run" } else { "a full run" },
@@ -23,9 +18,9 @@ pub(super) fn page(report: &Report) -> String {
          | | |\n|---|---|\n\
          | commit | `{}`{changed} |\n\
          | machine | {} |\n\
-         | path chosen at run time | `{path}`; goals below are those for {goals} |\n\
+         | paths chosen at run time | proofs `{}`, coding `{}`; the goals below are those for these |\n\
          | run | {sizes}; {:.0} s once built |\n\n",
-        report.commit, report.machine, report.seconds,
+        report.commit, report.machine, report.contests.proofs_path, report.contests.coding_path, report.seconds,
     );
     comparisons(&mut out, &report.contests);
     end_to_end(&mut out, report);
@@ -41,7 +36,7 @@ fn comparisons(out: &mut String, contests: &Contests) {
          | work | ours | peer | | ratio | goal | rounds |\n|---|--:|--:|---|--:|--:|--:|\n",
     );
     for row in &contests.rows {
-        let goal = goal(row, contests);
+        let goal = contests.goal(row);
         let reached = row.ratio().or_else(|| row.rate().ok()).is_some_and(|found| found >= goal);
         let (peer, name, ratio) = match (row.peer, &row.peer_name) {
             (Some(peer), Some(name)) => (time(peer), name.as_str(), format!("{:.2}", peer / row.ours)),
@@ -58,11 +53,6 @@ fn comparisons(out: &mut String, contests: &Contests) {
         );
     }
     out.push_str("\n![ratios](performance-ratios.svg)\n\n");
-}
-
-fn goal(row: &Row, contests: &Contests) -> f64 {
-    let goal = GOALS.iter().find(|goal| goal.key == row.key);
-    goal.map_or(1.0, |goal| if contests.is_fast() { goal.fast } else { goal.plain })
 }
 
 fn time(seconds: f64) -> String {
