@@ -23,7 +23,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{clock, commit, recover, shared::Shared};
 
@@ -70,12 +70,22 @@ impl Driver {
             self.shared.gauge(self.core.audits_in_flight(), self.core.repairs_running());
             // Before the deletions go out: who stages from now on knows of them.
             *self.shared.deleting.write().unwrap_or_else(PoisonError::into_inner) = self.core.deleting();
+            self.tell_commitments();
             for effect in effects {
                 self.perform(effect);
             }
         }
         for (_, work) in self.under_way.lock().unwrap_or_else(PoisonError::into_inner).drain() {
             work.abort();
+        }
+    }
+
+    /// What the API asks of commitments.
+    fn tell_commitments(&self) {
+        *self.shared.commit_progress.write().unwrap_or_else(PoisonError::into_inner) = self.core.commit_progress();
+        let mut over = self.shared.over_debt.write().unwrap_or_else(PoisonError::into_inner);
+        if *over != *self.core.over_debt() {
+            over.clone_from(self.core.over_debt());
         }
     }
 
@@ -163,13 +173,15 @@ impl Driver {
     }
 
     fn commit(&self, token: Token, job: CommitJob) {
-        let addresses = self.addresses(job.node);
+        let node = job.of().node;
+        let (addresses, cpus) = (self.addresses(node), Arc::clone(&self.cpus));
         self.spawn(token, move |shared| async move {
             let Some(addresses) = addresses else {
                 return Event::CommitDone(token, CommitOutcome::Failed(SendFailure::Unreachable));
             };
-            let outcome = match shared.links.to(job.node, &addresses) {
-                Ok(link) => commit::commit(&job, &link, &shared.lists, PART_PATIENCE).await,
+            let (lists, key, patience) = (&shared.lists, &shared.witnesses, PART_PATIENCE);
+            let outcome = match shared.links.to(node, &addresses) {
+                Ok(link) => commit::commit(job, &commit::Means { link: &link, lists, key, cpus, patience }).await,
                 Err(error) => CommitOutcome::Failed(error.into_failure()),
             };
             Event::CommitDone(token, outcome)
@@ -222,6 +234,18 @@ impl Driver {
             Notice::Repair(repair) if repair.state == RepairState::Done => {
                 self.shared.alert(format!("segment {}", repair.segment), String::new());
             }
+            Notice::FalseList { node, shard, why, .. } => {
+                self.shared.alert(
+                    format!("list {node}"),
+                    format!("node {node} claimed commitments that are not those of shard {shard}: {why}"),
+                );
+            }
+            Notice::FalseWitness { segment, index, .. } => {
+                self.shared.alert(
+                    format!("witness {segment}"),
+                    format!("the client's witness of shard {index} of segment {segment} is not that of its bytes"),
+                );
+            }
             Notice::Repair(_) | Notice::Commitment { .. } => {}
         }
         // No watcher is no error.
@@ -242,6 +266,9 @@ fn log(notice: &Notice) {
             info!(id = %repair.id, segment = %repair.segment, shard = %repair.shard, to = %repair.to, state = ?repair.state, reason = repair.reason, "repair");
         }
         Notice::NodeLife { node, life, reason } => warn!(%node, ?life, reason, "node changed its place in life"),
+        Notice::Commitment { shard, node, accepted, .. } => debug!(%shard, %node, accepted, "commitments"),
+        Notice::FalseList { node, shard, why, .. } => warn!(%node, %shard, why, "false commitment list"),
+        Notice::FalseWitness { segment, index, shard } => warn!(%segment, %index, %shard, "false witness of a client"),
         Notice::Silence { node } => error!(%node, "no verdict for too long"),
         other => info!(notice = ?other, "notice"),
     }

@@ -22,6 +22,7 @@ mod keys;
 mod lists;
 mod recover;
 mod running;
+mod seal;
 mod shared;
 pub mod store;
 

@@ -45,14 +45,19 @@ impl ListStore {
 
     /// Keeps a list, durably, before anybody is told its digest.
     pub(crate) fn keep(&self, list: CommitmentList) -> io::Result<[u8; 32]> {
-        let digest = list.digest();
-        let path = self.path(&digest);
-        if !self.is_intact(&path, &digest) {
-            write_durably(&path, &list.encode())?;
-        }
         let checked =
             CheckedList::new(list).map_err(|(blob, error)| io::Error::other(format!("blob {blob}: {error}")))?;
-        self.remember(digest, Arc::new(checked));
+        self.keep_checked(checked)
+    }
+
+    /// The same for a list whose points were looked at already.
+    pub(crate) fn keep_checked(&self, list: CheckedList) -> io::Result<[u8; 32]> {
+        let digest = list.list().digest();
+        let path = self.path(&digest);
+        if !self.is_intact(&path, &digest) {
+            write_durably(&path, &list.list().encode())?;
+        }
+        self.remember(digest, Arc::new(list));
         Ok(digest)
     }
 

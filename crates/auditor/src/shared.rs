@@ -11,6 +11,7 @@ use std::{
 use holdfast_client::link::Links;
 use holdfast_dispersal::RecoveryKey;
 use holdfast_protocol::{
+    auditor::CommitProgress,
     effect::{Command, Event, Notice},
     profile::Profile,
     store::{StoreOp, StoreReply},
@@ -19,7 +20,7 @@ use holdfast_transport::ClusterName;
 use holdfast_types::{NodeId, Policy, SecretKey, ShardId};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{clock::Clock, lists::ListStore, store::SqliteStore};
+use crate::{clock::Clock, lists::ListStore, seal::WitnessKey, store::SqliteStore};
 
 /// Notices that a slow watcher may be behind; one further behind reads them from the catalog.
 pub(crate) const NOTICES_KEPT: usize = 1024;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) policies: BTreeMap<String, Policy>,
     pub(crate) key: SecretKey,
     pub(crate) recovery: RecoveryKey,
+    /// Seals clients' witnesses.
+    pub(crate) witnesses: WitnessKey,
     pub(crate) store: SqliteStore,
     pub(crate) lists: ListStore,
     pub(crate) links: Links,
@@ -46,6 +49,14 @@ pub(crate) struct Shared {
     ///
     /// [`Auditor::deleting`]: holdfast_protocol::auditor::Auditor::deleting
     pub(crate) deleting: RwLock<BTreeSet<(NodeId, ShardId)>>,
+    /// Nodes that owe more commitments than they may: see [`Auditor::over_debt`].
+    ///
+    /// [`Auditor::over_debt`]: holdfast_protocol::auditor::Auditor::over_debt
+    pub(crate) over_debt: RwLock<BTreeSet<NodeId>>,
+    /// What came of commitments since the start.
+    pub(crate) commit_progress: RwLock<CommitProgress>,
+    /// What one commitment takes on this machine, in microseconds; 0 until it was measured.
+    pub(crate) commit_micros: AtomicU32,
 }
 
 impl Shared {

@@ -18,7 +18,7 @@ use holdfast_types::{Fence, Millis, Mono, NodeId, Now, SecretKey, Seed, ShardId,
 use crate::{
     audit::Audits,
     chores::Chores,
-    commitment::Commitments,
+    commitment::{Commitments, Debts},
     context::Context,
     effect::{Command, Effect, Event, Notice, Token},
     model::NodeRow,
@@ -27,6 +27,8 @@ use crate::{
     repair::Repairs,
     store::{StoreOp, StoreReply},
 };
+
+pub use crate::commitment::CommitProgress;
 
 /// Between two readings of the nodes' rows: reservations move their `used` without a change of version.
 const NODES_EVERY: Millis = Millis::from_secs(5);
@@ -69,6 +71,7 @@ pub struct Auditor {
     audits: Audits,
     repairs: Repairs,
     commitments: Commitments,
+    debts: Debts,
     chores: Chores,
     reading: Option<Token>,
     next_reading: Mono,
@@ -94,6 +97,7 @@ impl Auditor {
             audits,
             repairs: Repairs::new(),
             commitments: Commitments::default(),
+            debts: Debts::default(),
             chores,
             reading: None,
             next_reading: Mono(0),
@@ -113,6 +117,16 @@ impl Auditor {
     /// no shard is staged where it is being deleted.
     pub fn deleting(&self) -> BTreeSet<(NodeId, ShardId)> {
         self.chores.deleting()
+    }
+
+    /// Nodes that owe more commitments than they may: they get no new shards of puts.
+    pub fn over_debt(&self) -> &BTreeSet<NodeId> {
+        self.debts.over()
+    }
+
+    /// What came of commitments since the process began.
+    pub fn commit_progress(&self) -> CommitProgress {
+        self.commitments.progress()
     }
 
     /// Whether the start is over and the machines run.
@@ -189,6 +203,14 @@ impl Auditor {
         repairs.tick(&mut ctx);
         commitments.tick(&mut ctx);
         chores.tick(&mut ctx);
+        let (debts, mut ctx) = self.debts(now);
+        debts.tick(&mut ctx);
+    }
+
+    fn debts(&mut self, now: Now) -> (&mut Debts, Context<'_>) {
+        let Self { config, nodes, fence, chance, out, debts, .. } = self;
+        let Config { cluster, profile, key, .. } = config;
+        (debts, Context { now, profile, cluster, key, nodes, fence: *fence, chance: *chance, out })
     }
 
     /// The next question of the start, unless it is under way.
@@ -273,6 +295,9 @@ impl Auditor {
         } else if self.commitments.owns(token) {
             let (_, commitments, _, _, mut ctx) = self.parts(now);
             commitments.on_stored(token, reply, &mut ctx);
+        } else if self.debts.owns(token) {
+            let (debts, mut ctx) = self.debts(now);
+            debts.on_stored(reply, &mut ctx);
         } else if self.chores.owns(token) {
             let (repairs, _, chores, _, mut ctx) = self.parts(now);
             chores.on_stored(token, reply, repairs, &mut ctx);
@@ -290,6 +315,7 @@ impl Auditor {
         self.audits.busy(token);
         self.repairs.busy(token);
         self.commitments.busy(token, now.mono);
+        self.debts.busy(token);
         self.chores.busy(token);
     }
 
@@ -314,6 +340,7 @@ impl Auditor {
 
     /// What one machine found and another has to act on.
     fn follow_up(&mut self, now: Now) {
+        self.commitments.placed(self.repairs.take_placed());
         let mut suspects = self.repairs.take_suspects();
         suspects.extend(self.commitments.take_suspects());
         let nodes: BTreeSet<NodeId> = suspects.into_iter().map(|(node, _)| node).collect();

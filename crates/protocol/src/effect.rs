@@ -2,16 +2,18 @@
 //! an answer with an unknown token is dropped. No event or effect carries more than 64 KiB of
 //! payload: shard bytes stay with the driver.
 
+mod commitment;
+
 use holdfast_kzg::Commitment;
-use holdfast_types::{
-    ByteRange, Code, Fence, Millis, NodeId, Seed, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex,
-};
+use holdfast_types::{Code, Fence, Millis, NodeId, Seed, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex};
 
 use crate::{
     message::{Challenge, NodeReply, NodeRequest, Receipt, SendFailure},
-    model::{Provenance, RepairRow, Verdict},
+    model::{RepairRow, Verdict},
     store::{StoreOp, StoreReply},
 };
+
+pub use commitment::{ClaimJob, CommitJob, CommitOutcome, HandJob, Opening, ReadJob, RevealJob};
 
 /// Ties a reply to its request. Never reused within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,7 +37,7 @@ pub enum Effect {
     },
     /// Work for the CPU pool; answer [`Event::Verified`].
     Verify(Token, Box<VerifyJob>),
-    /// Read a whole shard, check its CID, compute and keep its commitments; answer [`Event::CommitDone`].
+    /// A piece of work on a shard's commitments; answer [`Event::CommitDone`].
     Commit(Token, Box<CommitJob>),
     /// Recover and write shards; answer [`Event::Recovered`].
     Recover(Token, Box<RecoverJob>),
@@ -170,38 +172,6 @@ pub enum Verification {
     },
 }
 
-/// A shard to commit to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CommitJob {
-    /// Where it lies.
-    pub node: NodeId,
-    /// Which.
-    pub shard: ShardId,
-    /// Its length.
-    pub len: u64,
-}
-
-/// How a commitment job ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CommitOutcome {
-    /// The bytes have the shard's CID; the list is kept, durably, under this digest.
-    Committed {
-        /// Digest of the list.
-        digest: [u8; 32],
-        /// Always `AuditorRead` here.
-        provenance: Provenance,
-    },
-    /// The node sent other bytes, or said that some are damaged: audit it now.
-    BadBytes {
-        /// What it said is damaged; empty when it said nothing.
-        damaged: Vec<ByteRange>,
-    },
-    /// The node did not send.
-    Failed(SendFailure),
-    /// Our own trouble.
-    Internal(String),
-}
-
 /// A source of a repair.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
@@ -311,5 +281,25 @@ pub enum Notice {
         sequence: Sequence,
         /// Accepted, or voided.
         accepted: bool,
+    },
+    /// A node claimed commitments that are not those of its shard's bytes, which the auditor read itself.
+    FalseList {
+        /// Which node.
+        node: NodeId,
+        /// Of which shard.
+        shard: ShardId,
+        /// The list that it claimed.
+        digest: [u8; 32],
+        /// How it is known.
+        why: String,
+    },
+    /// A client's witness gave another value than the bytes do: it costs the node nothing.
+    FalseWitness {
+        /// Which segment.
+        segment: SegmentId,
+        /// Which of its shards.
+        index: ShardIndex,
+        /// Its name.
+        shard: ShardId,
     },
 }

@@ -42,8 +42,12 @@ pub struct Profile {
     pub orphan_grace: Millis,
     /// Between two full lists of a node.
     pub list_every: Millis,
-    /// Commitments computed at once.
+    /// Shards that the auditor reads at once, to judge or compute their commitments.
     pub commits: u32,
+    /// How long a shard's commitments may be pending before the auditor reads it itself.
+    pub commit_deadline: Millis,
+    /// Bytes of shards whose commitments a node may owe; above, it takes no new ones.
+    pub commit_debt_max: u64,
     /// No verdict on a node for this long is an alert.
     pub silence_alarm: Millis,
 }
@@ -73,6 +77,9 @@ impl Profile {
             orphan_grace: hours(48),
             list_every: hours(24),
             commits: 2,
+            commit_deadline: hours(24),
+            // A node that commits at 20 MB/s works this off within the deadline.
+            commit_debt_max: 1 << 40,
             silence_alarm: hours(72),
         }
     }
@@ -99,6 +106,8 @@ impl Profile {
             orphan_grace: Millis::from_secs(60),
             list_every: Millis::from_secs(10),
             commits: 2,
+            commit_deadline: Millis::from_secs(60),
+            commit_debt_max: 4 << 30,
             silence_alarm: Millis::from_secs(30),
         }
     }

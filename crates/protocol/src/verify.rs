@@ -35,6 +35,11 @@ impl CheckedList {
     pub fn list(&self) -> &CommitmentList {
         &self.list
     }
+
+    /// Its points, one a blob, in order.
+    pub fn points(&self) -> &[CheckedCommitment] {
+        &self.points
+    }
 }
 
 /// Why bytes are no list to verify with.

@@ -11,6 +11,7 @@
 //! only after the witness was burnt, durably, with the digest of the list that it is to judge. What becomes of the answers is
 //! decided in `crate::commitment`.
 
+mod judge;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::challenge::Gammas;
 
+pub use judge::{Read, Reading, claimed, holds, opened};
 pub use said::{
     ADOPTION_REASON_MAX, Adopted, Adoption, Claim, ClaimFault, Commitments, Expected, OPENED_DAMAGED_MAX, Opened,
     OpenedBody,

@@ -9,7 +9,7 @@ use holdfast_protocol::{
     effect::{Command, Event as CoreEvent},
     grants::DELETION_OUTSTANDING,
     message::Receipt,
-    model::{Lane, NodeLife, NodeRow, Outcome, StagedSegment, UploadRow, Verdict},
+    model::{Lane, NodeLife, NodeRow, Outcome, SealedWitness, StagedSegment, UploadRow, Verdict},
     put::{CallFailure, Slot},
     store::{ROWS_MAX, StoreOp, StoreReply},
     upload::{self, ObjectSpec, SegmentSpec},
@@ -54,7 +54,10 @@ impl World {
         match api.clone() {
             Api::Register(node) => self.register(node),
             Api::Begin { id, owner, policy } => self.begin_upload(id, owner, &policy),
-            Api::Stage { upload, owner, spec, avoid } => self.stage(upload, owner, spec, avoid.into_iter().collect()),
+            Api::Stage { upload, owner, spec, avoid, witnesses } => {
+                let witnesses = self.seal_witnesses(&witnesses);
+                self.stage(upload, owner, spec, avoid.into_iter().collect(), witnesses)
+            }
             Api::Note { upload, owner, segment, receipts } => self.note_receipts(upload, owner, segment, &receipts),
             Api::Commit { upload, owner, objects } => self.commit_upload(upload, owner, objects),
             Api::Abort { upload, owner } => {
@@ -160,7 +163,14 @@ impl World {
         }
     }
 
-    fn stage(&mut self, id: UploadId, owner: OwnerId, spec: SegmentSpec, mut avoid: BTreeSet<NodeId>) -> ApiReply {
+    fn stage(
+        &mut self,
+        id: UploadId,
+        owner: OwnerId,
+        spec: SegmentSpec,
+        mut avoid: BTreeSet<NodeId>,
+        witnesses: Vec<SealedWitness>,
+    ) -> ApiReply {
         let (row, known) = match self.staged_of(id, owner, spec.id) {
             Ok(found) => found,
             Err(failed) => return failed,
@@ -171,6 +181,8 @@ impl World {
         };
         // A deletion on its way would hit what is put there now.
         let deleting = self.auditor.core.as_ref().map(|core| core.deleting()).unwrap_or_default();
+        // Nor gets anything new whoever owes more than it may.
+        avoid.extend(self.auditor.core.iter().flat_map(|core| core.over_debt()));
         avoid.extend(deleting.into_iter().filter(|(_, shard)| spec.shards.contains(shard)).map(|(node, _)| node));
         // One that was sent before a restart is not known any more, but it is still owed.
         if self.auditor_uptime() < DELETION_OUTSTANDING {
@@ -184,7 +196,7 @@ impl World {
             Err(error) => return no(error),
         };
         let expires = self.expiry();
-        match self.store(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses: Vec::new() }) {
+        match self.store(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses }) {
             StoreReply::Done => {}
             other => return otherwise(other),
         }

@@ -107,7 +107,7 @@ impl World {
         self.queue_in(down, Event::StartAuditor);
     }
 
-    fn local(&mut self, delay: u64, event: CoreEvent) {
+    pub(crate) fn local(&mut self, delay: u64, event: CoreEvent) {
         let life = self.auditor.life;
         self.queue_in(delay, Event::Local { life, event: Box::new(event) });
     }
@@ -130,6 +130,9 @@ impl World {
                 let delay = self.chance.within(1..40);
                 let found = self.verify(&job);
                 self.local(delay, CoreEvent::Verified(token, found));
+            }
+            Effect::Commit(token, _) if !self.quiet && self.chance.per_mille(5) => {
+                self.local(1, CoreEvent::Busy(token));
             }
             Effect::Commit(token, job) => self.begin_commit(token, *job),
             Effect::Recover(token, job) => self.begin_recover(token, *job),
@@ -158,6 +161,7 @@ impl World {
     }
 
     fn published(&mut self, notice: &Notice) {
+        self.look_at_notice(notice);
         let said = match notice {
             Notice::Verdict(verdict) => format!(
                 "verdict on node {} {:?} {:?} exceptions {}",
@@ -182,12 +186,11 @@ impl World {
             (Purpose::Core(token), _) => {
                 self.auditor_step(CoreEvent::Answered(token, Err(SendFailure::Malformed("another kind".into()))));
             }
-            (Purpose::Commit(token), Reply::Got(got)) => self.commit_read(token, got),
+            (Purpose::Commit(token), reply) => self.commit_heard(token, reply),
             (Purpose::Source(token, index), Reply::Got(got)) => self.source_read(token, index, got),
             (Purpose::Target(token, index), Reply::Put(reply)) => self.target_written(token, index, reply),
             (
-                Purpose::Commit(_)
-                | Purpose::Source(..)
+                Purpose::Source(..)
                 | Purpose::Target(..)
                 | Purpose::Call(_)
                 | Purpose::Store(_)

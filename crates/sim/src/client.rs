@@ -199,7 +199,9 @@ impl World {
                 return 0;
             }
         };
-        self.ledger.upload(id, owner, hostile.is_some(), segments.keys().copied(), plains);
+        // A false witness harms nobody: what it is of must come out whole like any other.
+        let harmful = hostile.is_some_and(|how| how != Hostile::WrongWitness);
+        self.ledger.upload(id, owner, harmful, segments.keys().copied(), plains);
         let (machine, grants) = (None, BTreeMap::new());
         let upload = Upload { id, policy, segments, objects, machine, grants };
         self.open(Session { life: 1, owner, work: Work::Put(Box::new(upload)) })
@@ -283,12 +285,14 @@ impl World {
                 names[last] = ShardId(Root::of(&shards[last]));
             }
             Some(Hostile::WrongSecret) => told = PlacementSecret::from_bytes(self.chance.bytes()),
+            Some(Hostile::WrongWitness) | None => {}
             Some(Hostile::EqualShards) => {
                 shards[1] = shards[0].clone();
                 names[1] = names[0];
             }
-            None => {}
         }
+        let named: Vec<(ShardId, Bytes)> = names.iter().copied().zip(shards.iter().cloned()).collect();
+        self.vouch(id, &named, hostile == Some(Hostile::WrongWitness));
         let entropy = holdfast_types::Seed(self.chance.bytes());
         let wrap = self.auditor.recovery.public().wrap(&binding, &told, entropy);
         let spec = SegmentSpec {
@@ -372,7 +376,8 @@ impl World {
         match effect {
             Effect::Stage { token, segment, avoid } => {
                 if let Some((spec, _)) = upload.segments.get(&segment) {
-                    let api = Api::Stage { upload: upload.id, owner, spec: spec.clone(), avoid };
+                    let witnesses = self.ledger.witnesses.get(&segment).cloned().unwrap_or_default();
+                    let api = Api::Stage { upload: upload.id, owner, spec: spec.clone(), avoid, witnesses };
                     self.ask_auditor(session, api, Some(token));
                 }
             }

@@ -1,23 +1,16 @@
-//! The driver's two jobs: commitments of a shard that it reads, and repairs. They branch on what IO
-//! gives and decide nothing. Reads and writes are calls over the network like any other; what was
+//! The driver's jobs: repairs here, commitments in [`crate::lists`]. They branch on what IO gives and decide nothing. Reads and writes are calls over the network like any other; what was
 //! sent before the auditor died still arrives.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use holdfast_dispersal::{Geometry, Masks, Rebuilder, RecoveryWrap, SegmentBinding, Target as Wanted};
-use holdfast_kzg::CommitmentList;
 use holdfast_protocol::{
-    effect::{CommitJob, CommitOutcome, Event as CoreEvent, RecoverJob, RecoverOutcome, Source, Token},
+    effect::{CommitJob, Event as CoreEvent, RecoverJob, RecoverOutcome, Source, Token},
     grants,
     message::{Receipt, SendFailure},
-    model::Provenance,
-    verify::CheckedList,
 };
-use holdfast_types::{BLOB_LEN, ByteRange, Millis, NodeId, Root, ShardId, ShardIndex};
+use holdfast_types::{ByteRange, Millis, NodeId, Root, ShardId, ShardIndex};
 
 use crate::{
     message::{Got, Peer, Purpose, Request},
@@ -43,49 +36,11 @@ pub(crate) struct Recovery {
     outcome: RecoverOutcome,
 }
 
-/// Commitments
+/// Calls
 impl World {
-    pub(crate) fn begin_commit(&mut self, token: Token, job: CommitJob) {
-        let (node, shard, range) = (job.node, job.shard, ByteRange::first(job.len));
-        self.auditor.jobs.insert(token, Job::Commit(job));
-        self.ask(node, Request::Get { shard, range }, Purpose::Commit(token));
-    }
-
-    fn ask(&mut self, node: NodeId, request: Request, purpose: Purpose) {
+    pub(crate) fn ask(&mut self, node: NodeId, request: Request, purpose: Purpose) {
         let to = Peer::Node(self.names[&node]);
         self.call(Peer::Auditor, to, request, PATIENCE, purpose);
-    }
-
-    pub(crate) fn commit_read(&mut self, token: Token, got: Got) {
-        let Some(Job::Commit(job)) = self.auditor.jobs.get(&token) else { return };
-        let outcome = match got {
-            Got::Bytes { damaged, .. } if !damaged.is_empty() => CommitOutcome::BadBytes { damaged },
-            Got::Bytes { bytes, .. } if ShardId(Root::of(&bytes)) != job.shard => {
-                CommitOutcome::BadBytes { damaged: Vec::new() }
-            }
-            Got::Bytes { bytes, .. } => self.keep_list(&bytes),
-            // As the link words it: what is not there is no answer to a read.
-            Got::NotFound => CommitOutcome::Failed(SendFailure::Malformed("no such shard".into())),
-            Got::Busy(retry_after) => CommitOutcome::Failed(SendFailure::Refused { retry_after }),
-            Got::Failed(failure) => CommitOutcome::Failed(failure),
-        };
-        self.job_over(token, CoreEvent::CommitDone(token, outcome));
-    }
-
-    fn keep_list(&mut self, bytes: &[u8]) -> CommitOutcome {
-        let commitments = bytes.chunks(BLOB_LEN as usize).map(|blob| self.setup.commit(blob)).collect::<Result<_, _>>();
-        let list = commitments.map_err(|error| error.to_string()).and_then(|commitments| {
-            let list = CommitmentList::new(commitments).map_err(|error| error.to_string())?;
-            CheckedList::new(list).map_err(|(blob, error)| format!("blob {blob}: {error}"))
-        });
-        match list {
-            Ok(list) => {
-                let digest = list.list().digest();
-                self.lists.insert(digest, Arc::new(list));
-                CommitOutcome::Committed { digest, provenance: Provenance::AuditorRead }
-            }
-            Err(why) => CommitOutcome::Internal(why),
-        }
     }
 }
 

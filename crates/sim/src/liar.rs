@@ -35,9 +35,13 @@ pub(crate) enum Lie {
     BadReads,
     /// Says that it has another set, always.
     Mismatch,
+    /// Claims the commitments of other bytes, and opens these; its proofs are honest.
+    FalseList,
+    /// Does not answer to a secret that it was told.
+    Mute,
 }
 
-pub(crate) const LIES: [Lie; 10] = [
+pub(crate) const LIES: [Lie; 13] = [
     Lie::WrongProof,
     Lie::Replay,
     Lie::Stale,
@@ -48,6 +52,10 @@ pub(crate) const LIES: [Lie; 10] = [
     Lie::DropKept,
     Lie::BadReads,
     Lie::Mismatch,
+    Lie::FalseList,
+    // Drawn more often: it has to meet a shard on its way to commitments.
+    Lie::FalseList,
+    Lie::Mute,
 ];
 
 impl Lie {
@@ -63,6 +71,8 @@ impl Lie {
             Lie::DropKept => "lie: dropped shards",
             Lie::BadReads => "lie: bad reads",
             Lie::Mismatch => "lie: another set",
+            Lie::FalseList => "lie: false list",
+            Lie::Mute => "lie: silent to a secret",
         }
     }
 
@@ -93,6 +103,10 @@ impl Liar {
 
     pub(crate) fn is_lying(&self) -> bool {
         self.lie.is_some()
+    }
+
+    pub(crate) fn lies(&self, lie: Lie) -> bool {
+        self.lie == Some(lie)
     }
 
     pub(crate) fn drops_puts(&self) -> bool {
@@ -148,7 +162,9 @@ pub(crate) fn answer(
         Some(Lie::Garbage) => return Err(SendFailure::Malformed("no answer at all".into())),
         Some(Lie::Refuse) => sign(AnswerBody::Refused { retry_after: Millis(200) }),
         Some(Lie::Mismatch) => sign(AnswerBody::SetMismatch { digest: [7; 32], count: 1 }),
-        Some(Lie::DropPuts | Lie::DropKept | Lie::BadReads) | None => node.answer(challenge, setup, &[]),
+        Some(Lie::DropPuts | Lie::DropKept | Lie::BadReads | Lie::FalseList | Lie::Mute) | None => {
+            node.answer(challenge, setup, &[])
+        }
     };
     Ok(NodeReply::Answer(Box::new(said)))
 }

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `plan` | what goes wrong when, drawn from the seed |
 //! | `world`, `network` | the clock, the queue, calls and their ends |
-//! | `auditor`, `api`, `jobs` | the driver of the auditor's core: store, pool, calls of clients, commitments, repairs |
+//! | `auditor`, `api`, `jobs`, `lists` | the driver of the auditor's core: store, pool, calls of clients, repairs, commitments |
 //! | `node`, `liar` | a storage node, and the ways in which one lies |
 //! | `client`, `reading` | puts and gets, an honest and a hostile client |
 //! | `faults` | what a fault does |
@@ -35,6 +35,7 @@ mod client;
 mod faults;
 mod jobs;
 mod liar;
+mod lists;
 mod message;
 mod network;
 mod node;

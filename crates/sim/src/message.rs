@@ -9,6 +9,7 @@ use holdfast_protocol::{
     model::{Placement, SegmentRow},
     put::{CallFailure, Slot},
     upload::{ObjectSpec, SegmentSpec},
+    witness::{Adopted, Commitments, Opened, Witness, WitnessId, WitnessSeed},
 };
 use holdfast_types::{
     ByteRange, Millis, NodeId, ObjectId, OwnerId, Policy, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId,
@@ -28,7 +29,24 @@ pub(crate) enum Request {
     Node(NodeRequest),
     Put { grant: SignedGrant, replace: bool, bytes: Bytes },
     Get { shard: ShardId, range: ByteRange },
+    Lists(ListCall),
     Api(Box<Api>),
+}
+
+/// What the auditor asks a node about commitments.
+#[derive(Clone, Debug)]
+pub(crate) enum ListCall {
+    Commitments { shard: ShardId, witness: Option<WitnessId> },
+    Open { shard: ShardId, witness: WitnessId, digest: [u8; 32], seed: WitnessSeed },
+    Put { shard: ShardId, list: Vec<u8> },
+}
+
+/// What a node answers about commitments.
+#[derive(Clone, Debug)]
+pub(crate) enum ListReply {
+    Commitments(Commitments),
+    Opened(Box<Opened>),
+    Adopted(Box<Adopted>),
 }
 
 /// What a client, or a node that registers, asks the auditor.
@@ -45,6 +63,7 @@ pub(crate) enum Api {
         owner: OwnerId,
         spec: SegmentSpec,
         avoid: Vec<NodeId>,
+        witnesses: Vec<(ShardIndex, Witness)>,
     },
     Note {
         upload: UploadId,
@@ -107,6 +126,7 @@ pub(crate) enum Reply {
     Node(Result<NodeReply, SendFailure>),
     Put(Result<Box<Receipt>, SendFailure>),
     Got(Got),
+    Lists(Result<ListReply, SendFailure>),
     Api(ApiReply),
 }
 
@@ -117,6 +137,7 @@ impl Reply {
             Request::Node(_) => Reply::Node(Err(failure)),
             Request::Put { .. } => Reply::Put(Err(failure)),
             Request::Get { .. } => Reply::Got(Got::Failed(failure)),
+            Request::Lists(_) => Reply::Lists(Err(failure)),
             Request::Api(_) => {
                 Reply::Api(ApiReply::Failed(CallFailure::Later { after: None, why: format!("{failure:?}") }))
             }
@@ -129,7 +150,7 @@ impl Reply {
 pub(crate) enum Purpose {
     /// The auditor's core.
     Core(Token),
-    /// A commitment job, reading.
+    /// A commitment job.
     Commit(Token),
     /// A repair job, reading a source or writing a target.
     Source(Token, ShardIndex),

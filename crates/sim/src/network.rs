@@ -5,7 +5,7 @@ use holdfast_protocol::message::{AnswerBody, NodeReply, NodeRequest, SendFailure
 use holdfast_types::Millis;
 
 use crate::{
-    message::{Api, ApiReply, Got, Peer, Purpose, Reply, Request},
+    message::{Api, ApiReply, Got, ListCall, ListReply, Peer, Purpose, Reply, Request},
     world::{Event, World},
 };
 
@@ -111,6 +111,9 @@ pub(crate) fn word(request: &Request) -> String {
             format!("{how} {} under {}", short(&grant.grant.content), grant.grant.fence)
         }
         Request::Get { shard, range } => format!("get {} {range}", short(shard.as_bytes())),
+        Request::Lists(ListCall::Commitments { shard, .. }) => format!("list of {}", short(shard.as_bytes())),
+        Request::Lists(ListCall::Open { shard, .. }) => format!("reveal of {}", short(shard.as_bytes())),
+        Request::Lists(ListCall::Put { shard, .. }) => format!("list for {}", short(shard.as_bytes())),
         Request::Api(api) => match &**api {
             Api::Register(_) => "register".into(),
             Api::Begin { id, .. } => format!("begin {}", short(&id.0)),
@@ -146,6 +149,10 @@ pub(crate) fn reply_word(reply: &Reply) -> String {
         Reply::Got(Got::Bytes { bytes, damaged }) => format!("{} bytes, {} gaps", bytes.len(), damaged.len()),
         Reply::Got(Got::NotFound) => "not found".into(),
         Reply::Got(Got::Busy(after)) => format!("busy for {after}"),
+        Reply::Lists(Ok(ListReply::Commitments(said))) => word_of(&format!("{said:?}")),
+        Reply::Lists(Ok(ListReply::Opened(said))) => word_of(&format!("{:?}", said.body)),
+        Reply::Lists(Ok(ListReply::Adopted(said))) => word_of(&format!("{:?}", said.adoption)),
+        Reply::Lists(Err(failure)) => format!("{failure:?}"),
         Reply::Api(ApiReply::Failed(failure)) => format!("{failure:?}"),
         Reply::Api(ApiReply::Staged(slots)) => format!("staged {}", slots.len()),
         Reply::Api(ApiReply::Noted(count)) => format!("noted {count}"),

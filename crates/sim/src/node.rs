@@ -2,6 +2,7 @@
 //! daemon decides between them (grants, fences, what a put of a known shard means) is played here
 //! by the same rules, one call at a time.
 
+mod lists;
 mod prove;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -50,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) fresh: Identity,
     auditor: PublicKey,
     damaged: BTreeSet<ShardId>,
+    /// Shards whose commitments somebody asked for since the start: it computes them.
+    asked: BTreeSet<ShardId>,
     pub(crate) liar: Liar,
 }
 
@@ -104,6 +107,7 @@ impl Node {
             fresh,
             auditor,
             damaged: BTreeSet::new(),
+            asked: BTreeSet::new(),
             liar: Liar::default(),
         }
     }
@@ -115,6 +119,7 @@ impl Node {
     /// Starts the process on what its disk holds.
     pub(crate) fn start(&mut self) -> Result<OpenReport, VolumeError> {
         self.damaged.clear();
+        self.asked.clear();
         let (volume, report) = Volume::open(self.disk.handle(), options(self.capacity), self.fresh)?;
         self.volume = Some(volume);
         Ok(report)
@@ -179,6 +184,7 @@ impl Node {
             }
             Request::Get { shard, range } => Reply::Got(self.get(shard, *range)),
             Request::Node(request) => Reply::Node(self.node_request(request, wall, setup, heard)),
+            Request::Lists(call) => Reply::Lists(self.list_call(call, setup)),
             Request::Api(_) => return None,
         };
         (!self.lost_power()).then_some(reply)

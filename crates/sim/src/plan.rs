@@ -76,6 +76,8 @@ pub(crate) enum Hostile {
     WrongSecret,
     /// Two shards that are one.
     EqualShards,
+    /// Witnesses that are not those of its shards: the bytes are honest.
+    WrongWitness,
 }
 
 /// A seed's plan.
@@ -162,7 +164,8 @@ fn wish(chance: &mut Chance) -> Wish {
         10 => Wish::PutHostile(Hostile::Undecodable),
         11 => Wish::PutHostile(Hostile::WrongSecret),
         12 => Wish::PutHostile(Hostile::EqualShards),
-        13..=15 => Wish::Delete,
+        13 => Wish::PutHostile(Hostile::WrongWitness),
+        14 | 15 => Wish::Delete,
         _ => Wish::Get,
     }
 }
@@ -183,6 +186,7 @@ pub(crate) fn profile() -> Profile {
         orphan_grace: Millis::from_secs(6),
         list_every: Millis::from_secs(5),
         commits: 3,
+        commit_deadline: Millis::from_secs(9),
         ..Profile::demo()
     }
 }

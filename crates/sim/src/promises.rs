@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_protocol::{
     model::{CommitmentState, NodeLife, Outcome, Verdict},
     store::{StoreOp, StoreReply},
+    witness::{Witness, WitnessId},
 };
-use holdfast_types::{NodeId, ObjectId, SegmentId, ShardId, UploadId};
+use holdfast_types::{NodeId, ObjectId, SegmentId, ShardId, ShardIndex, UploadId};
 use holdfast_volume::Sequence;
 
 use crate::{
@@ -57,6 +58,14 @@ pub(crate) struct Ledger {
     pub(crate) harms: Vec<Harm>,
     /// Every shard that was ever harmed on a node.
     pub(crate) harmed: BTreeSet<(usize, ShardId)>,
+    /// What each shard's list must be.
+    pub(crate) truth: BTreeMap<ShardId, [u8; 32]>,
+    /// What clients drew.
+    pub(crate) witnesses: BTreeMap<SegmentId, Vec<(ShardIndex, Witness)>>,
+    /// Segments whose client lied about them.
+    pub(crate) false_witnesses: BTreeSet<SegmentId>,
+    /// Secrets that were told, and for which list.
+    pub(crate) revealed: BTreeMap<WitnessId, [u8; 32]>,
     /// How long a node stays down whose power goes mid-write.
     pub(crate) downs: BTreeMap<usize, u64>,
 }
@@ -117,6 +126,9 @@ impl World {
                     known.fate = Fate::Acknowledged;
                     self.report.objects += 1;
                 }
+            }
+            (StoreOp::SetCommitment { segment, index, to, .. }, StoreReply::Done) => {
+                self.look_at_acceptance(*segment, *index, to);
             }
             (StoreOp::DeleteObject { id, .. }, StoreReply::Done) => {
                 if let Some(known) = self.ledger.objects.get_mut(id) {

@@ -400,7 +400,7 @@ impl World {
 
     /// A request reached a node: what it holds may be other than before.
     pub(crate) fn touched(&mut self, node: usize, request: &Request) {
-        let reads = matches!(request, Request::Get { .. });
+        let reads = matches!(request, Request::Get { .. } | Request::Lists(_));
         self.marks[node].changed |= !reads;
     }
 }

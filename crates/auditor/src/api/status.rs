@@ -3,11 +3,17 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use holdfast_protocol::store::{StoreOp, StoreReply};
+use holdfast_types::Millis;
 use holdfast_wire::pb::auditor::v1::{self as pb, status_service_server::StatusService};
 use tonic::{Request, Response, Status};
 
 use super::{Api, may_look, unexpected};
 use crate::clock;
+
+/// Until the first measurement is in.
+const COMMIT_MICROS_DEFAULT: u64 = 10_000;
+/// Nodes over their debt in one answer at most.
+const DEBTORS_MAX: usize = 256;
 
 #[tonic::async_trait]
 impl StatusService for Api {
@@ -20,6 +26,7 @@ impl StatusService for Api {
             StoreReply::Summary(summary) => summary,
             other => return Err(unexpected(&other)),
         };
+        let commitments = self.commitments().await?;
         let mut lives: BTreeMap<i32, u32> = BTreeMap::new();
         for row in self.nodes().await?.values() {
             *lives.entry(pb::NodeLife::from(row.life).into()).or_default() += 1;
@@ -39,7 +46,42 @@ impl StatusService for Api {
             repairs_running: shared.repairs_running.load(Ordering::Relaxed),
             alerts: alerts.values().map(cut).collect(),
             policies: shared.policies.values().map(Into::into).collect(),
-            commitments: None,
+            commitments: Some(commitments),
         }))
+    }
+}
+
+impl Api {
+    /// Where the commitments stand.
+    async fn commitments(&self) -> Result<pb::CommitmentSummary, Status> {
+        let counts = match self.ask(StoreOp::CommitmentCounts).await? {
+            StoreReply::Counts(counts) => counts,
+            other => return Err(unexpected(&other)),
+        };
+        let shared = &self.0;
+        let poisoned = std::sync::PoisonError::into_inner;
+        let progress = *shared.commit_progress.read().unwrap_or_else(poisoned);
+        let over = shared.over_debt.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let measured = u64::from(shared.commit_micros.load(Ordering::Relaxed));
+        let micros = if measured == 0 { COMMIT_MICROS_DEFAULT } else { measured };
+        let now = clock::wall();
+        Ok(pb::CommitmentSummary {
+            pending_shards: counts.pending,
+            pending_bytes: counts.bytes,
+            backlog_blobs: counts.blobs,
+            backlog_core_ms: counts.blobs.saturating_mul(micros) / 1000,
+            oldest_pending_ms: counts.oldest.map(|oldest| Millis(now.0.saturating_sub(oldest.0)).0),
+            fresh_witnesses: counts.fresh,
+            burnt_witnesses: counts.burnt,
+            auditor_read: counts.auditor_read,
+            client_witness: counts.client_witness,
+            link_sampled: counts.link_sampled,
+            nodes_over_debt: over.iter().take(DEBTORS_MAX).map(|node| node.as_bytes().to_vec()).collect(),
+            debt_max: shared.profile.commit_debt_max,
+            deadline_ms: shared.profile.commit_deadline.0,
+            false_witnesses: progress.false_witnesses,
+            false_lists: progress.false_lists,
+            shards_read: progress.shards_read,
+        })
     }
 }

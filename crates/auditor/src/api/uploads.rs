@@ -9,7 +9,7 @@ use holdfast_dispersal::{FRAME_PAGES_MAX, SEGMENT_LEN_DEFAULT};
 use holdfast_protocol::{
     effect::Command,
     grants::DELETION_OUTSTANDING,
-    model::{NodeRow, StagedSegment, UploadRow},
+    model::{NodeRow, SealedWitness, StagedSegment, UploadRow},
     store::{StoreOp, StoreReply},
     upload,
 };
@@ -17,8 +17,8 @@ use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, 
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
-        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, StageSegment,
-        Staged, StagedSegmentView, UploadTerms,
+        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, ShardWitness,
+        StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };
@@ -92,12 +92,15 @@ impl Api {
         let mut avoid: BTreeSet<NodeId> = stage.avoid.iter().copied().collect();
         // Attack: an upload that comes back after it expired must not be put where its own deletion is on its way.
         let deleting = self.0.deleting.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        // Whoever owes more than it may gets nothing new: what is only sampled must not grow without end.
+        avoid.extend(self.0.over_debt.read().unwrap_or_else(std::sync::PoisonError::into_inner).iter());
         avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
         avoid.extend(self.perhaps_deleting(&stage.segment.shards).await?);
+        let witnesses = self.seal(&stage)?;
         let spec = spec(stage);
         let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
         let expires = clock::wall() + self.0.profile.upload_expiry;
-        let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires, witnesses: Vec::new() };
+        let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires, witnesses };
         match self.ask(op).await? {
             StoreReply::Done => {}
             other => return Err(unexpected(&other)),
@@ -116,6 +119,13 @@ impl Api {
             StoreReply::Deletions(rows) => Ok(rows.into_iter().map(|row| row.node).collect()),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Sealed before anything of them is stored.
+    fn seal(&self, stage: &StageSegment) -> Result<Vec<SealedWitness>, Status> {
+        let seal = |of: &ShardWitness| self.0.witnesses.seal(stage.segment.id, of.index, &of.witness);
+        let sealed: Result<_, String> = stage.witnesses.iter().map(seal).collect();
+        sealed.map_err(|why| WireError::new(ErrorCode::Bug, why).into())
     }
 
     /// How many of the receipts hold.

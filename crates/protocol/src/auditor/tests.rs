@@ -3,6 +3,8 @@
 
 mod chores;
 mod commitments;
+mod lists;
 mod repairs;
 mod start;
+mod witnesses;
 mod world;

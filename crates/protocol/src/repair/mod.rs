@@ -32,7 +32,7 @@ use crate::{
     context::Context,
     effect::{Notice, RecoverOutcome, Token, Verification},
     message::{NodeReply, SendFailure},
-    model::SegmentView,
+    model::{Placement, SegmentView},
     store::{StoreOp, StoreReply},
 };
 
@@ -69,6 +69,7 @@ pub(crate) struct Repairs {
     runs: BTreeMap<SegmentId, Run>,
     trouble: BTreeMap<SegmentId, Trouble>,
     suspects: Vec<(NodeId, ShardId)>,
+    placed: Vec<Placement>,
 }
 
 impl Repairs {
@@ -80,6 +81,7 @@ impl Repairs {
             runs: BTreeMap::new(),
             trouble: BTreeMap::new(),
             suspects: Vec::new(),
+            placed: Vec::new(),
         }
     }
 
@@ -124,6 +126,11 @@ impl Repairs {
     /// Shards that were not what their nodes say, found while reading them: to be audited now.
     pub(crate) fn take_suspects(&mut self) -> Vec<(NodeId, ShardId)> {
         std::mem::take(&mut self.suspects)
+    }
+
+    /// Shards that repairs placed since this was asked last.
+    pub(crate) fn take_placed(&mut self) -> Vec<Placement> {
+        std::mem::take(&mut self.placed)
     }
 
     /// Repairs under way.
@@ -213,6 +220,7 @@ impl Repairs {
             self.trouble.entry(id).or_default().gone.extend(&ended.suspects);
         }
         self.suspects.extend(ended.suspects);
+        self.placed.extend(ended.placed);
         let retry = ctx.now.mono + ctx.profile.repair_retry;
         match ended.outcome {
             Outcome::Complete => {

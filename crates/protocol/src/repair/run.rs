@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     effect::{LeafClaim, LeavesJob, Notice, RecoverJob, RecoverOutcome, Token, Verification, VerifyJob},
     message::{Challenge, NodeReply, NodeRequest, Receipt, SendFailure},
-    model::{Lease, RepairRow, RepairState, SegmentView},
+    model::{Lease, Placement, RepairRow, RepairState, SegmentView},
     repair::{
         plan::{self, Limits, PlanError},
         probe, row,
@@ -72,6 +72,8 @@ pub(super) struct Ended {
     pub(super) failed: BTreeSet<NodeId>,
     /// Shards that were not what their nodes said.
     pub(super) suspects: Vec<(NodeId, ShardId)>,
+    /// Shards that stand where they were written.
+    pub(super) placed: Vec<Placement>,
 }
 
 /// A shard written to its target.

@@ -10,6 +10,8 @@ pub const OPENED_DAMAGED_MAX: usize = 64;
 /// Bytes of a node's reason for not taking a list at most.
 pub const ADOPTION_REASON_MAX: usize = 256;
 
+const MAGIC: [u8; 8] = *b"HFCLAIM\n";
+const VERSION: u8 = 1;
 const UNSIGNED: Signature = Signature { algorithm: 0, bytes: [0; 64] };
 
 /// A node's signed word: these are the commitments of that shard, computed before I knew the witness's secret.
@@ -87,6 +89,45 @@ impl Claim {
             .absorb_u64("len", self.len)
             .absorb("witness", self.witness.as_ref().map_or(&[], |id| id.as_bytes()))
             .absorb("list", &self.digest)
+    }
+
+    /// All of it, as a verdict keeps it: magic, version, the fields in order, the signature.
+    ///
+    /// ```text
+    /// "HFCLAIM\n"  version u8  node 32  incarnation 16  shard 32  len u64  w u8 (0, or 1 and witness 16)  digest 32  signature 65
+    /// ```
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.push(VERSION);
+        out.extend(self.node.as_bytes());
+        out.extend(self.incarnation.as_bytes());
+        out.extend(self.shard.as_bytes());
+        out.extend(self.len.to_be_bytes());
+        out.push(u8::from(self.witness.is_some()));
+        out.extend(self.witness.iter().flat_map(|id| id.0));
+        out.extend(self.digest);
+        out.extend(self.signature.to_bytes());
+        out
+    }
+
+    /// The inverse of [`Claim::to_bytes`]; `None` for other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+            let (head, tail) = rest.split_first_chunk()?;
+            *rest = tail;
+            Some(*head)
+        }
+        let mut rest = bytes.strip_prefix(&MAGIC)?.strip_prefix(&[VERSION])?;
+        let (node, incarnation) = (NodeId(take(&mut rest)?), Incarnation(take(&mut rest)?));
+        let (shard, len) = (ShardId::from_bytes(take(&mut rest)?), u64::from_be_bytes(take(&mut rest)?));
+        let witness = match take::<1>(&mut rest)? {
+            [0] => None,
+            [1] => Some(WitnessId(take(&mut rest)?)),
+            _ => return None,
+        };
+        let digest = take(&mut rest)?;
+        let signature = Signature::from_bytes(rest)?;
+        Some(Self { node, incarnation, shard, len, witness, digest, signature })
     }
 
     /// Why it does not count for this shard and witness, if it does not.

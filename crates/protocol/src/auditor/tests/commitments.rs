@@ -23,7 +23,7 @@ fn every_shard_is_committed_to_once_and_told() {
     let segments: Vec<_> = (1..=3).map(|n| world.put(n, 5).0).collect();
     world.run(4000);
     assert_eq!(pending(&mut world), 0);
-    assert_eq!(world.commits.len(), 15);
+    assert_eq!(world.reads(), 15);
     let told = |notice: &&Notice| matches!(notice, Notice::Commitment { accepted: true, .. });
     assert_eq!(world.notices.iter().filter(told).count(), 15);
     for segment in segments {
@@ -35,7 +35,7 @@ fn every_shard_is_committed_to_once_and_told() {
         }
     }
     world.run(10_000);
-    assert_eq!(world.commits.len(), 15, "nothing is committed to twice");
+    assert_eq!(world.reads(), 15, "nothing is committed to twice");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_silent_node_does_not_hold_up_the_others() {
     world.peer(silent).up = false;
     world.run(10_000);
     assert_eq!(pending(&mut world), 1);
-    let tries = world.commits.iter().filter(|job| job.node == silent).count();
+    let tries = world.jobs(|job| job.of().node == silent);
     assert!((2..8).contains(&tries), "{tries} tries in ten seconds");
     world.peer(silent).up = true;
     world.run(40_000);

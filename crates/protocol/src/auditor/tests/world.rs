@@ -16,19 +16,21 @@ use holdfast_types::{
 };
 use merkle_cid::Outboard;
 
+use super::lists::{Manners, Taken};
 use crate::{
     answer,
     auditor::{Auditor, Config},
-    effect::{Command, CommitJob, CommitOutcome, Effect, Event, Notice, RecoverJob, RecoverOutcome, Token},
+    effect::{Command, CommitJob, Effect, Event, Notice, RecoverJob, RecoverOutcome, Token},
     grants,
     message::{Challenge, NodeReply, NodeRequest, NodeStat, Receipt, RecordKind, SendFailure, SetEntry},
-    model::{NodeLife, NodeRow, Outcome, Placement, Provenance, RepairRow, SegmentView, Verdict},
+    model::{NodeLife, NodeRow, Outcome, Placement, RepairRow, SegmentView, Verdict},
     profile::Profile,
     responder::Responder,
     set,
     store::{MapStore, Store, StoreOp, StoreReply},
     upload::{self, ObjectSpec, SegmentSpec},
     verify::{self, CheckedList},
+    witness::{Witness, WitnessId, WitnessSeed},
 };
 
 pub(super) const NODES: u8 = 8;
@@ -49,6 +51,12 @@ pub(super) struct Peer {
     /// It signs for shards that it drops.
     pub(super) liar: bool,
     pub(super) listed: u32,
+    pub(super) manners: Manners,
+    /// Times it was asked for commitments.
+    pub(super) asked: u32,
+    /// Secrets that it was told.
+    pub(super) told: Vec<WitnessSeed>,
+    pub(super) taken: Taken,
 }
 
 impl Peer {
@@ -175,6 +183,7 @@ pub(super) struct World {
     /// Recoveries carried out.
     pub(super) recoveries: Vec<RecoverJob>,
     pub(super) commits: Vec<CommitJob>,
+    pub(super) secrets: BTreeMap<WitnessId, Witness>,
     pub(super) lists: BTreeMap<[u8; 32], Arc<CheckedList>>,
     /// Recoveries wait here instead of being carried out, while this is set.
     pub(super) hold_recoveries: bool,
@@ -214,6 +223,7 @@ impl World {
             wishes: VecDeque::new(),
             recoveries: Vec::new(),
             commits: Vec::new(),
+            secrets: BTreeMap::new(),
             lists: BTreeMap::new(),
             hold_recoveries: false,
             held_back: Vec::new(),
@@ -256,6 +266,10 @@ impl World {
             full: false,
             liar: false,
             listed: 0,
+            manners: Manners::default(),
+            asked: 0,
+            told: vec![],
+            taken: Taken::new(),
         };
         self.peers.insert(id, peer);
         let effects = self.core.step(self.now, Event::Command(Command::NodeChanged(id)));
@@ -271,6 +285,16 @@ impl World {
 
     /// Puts object `n` through the auditor's own validation, as a client would; its first `held` shards only.
     pub(super) fn put(&mut self, n: u8, held: usize) -> (SegmentId, ObjectId) {
+        self.put_with(n, held, |_, _| None)
+    }
+
+    /// The same, with what the client's witnesses are.
+    pub(super) fn put_with(
+        &mut self,
+        n: u8,
+        held: usize,
+        witness: impl Fn(ShardIndex, &[u8]) -> Option<Witness>,
+    ) -> (SegmentId, ObjectId) {
         let code = Code::new(POLICY.0, POLICY.1).unwrap();
         let policy = Policy::new("p", code).with_write_threshold(POLICY.0 + 1).unwrap();
         let (id, owner) = (UploadId([n; 16]), self.owner.owner_id());
@@ -304,10 +328,14 @@ impl World {
                 .to_vec(),
         };
         let staged = upload::stage(&row, None, spec, &self.nodes(), &BTreeSet::new()).unwrap();
-        assert_eq!(
-            self.store.apply(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses: vec![] }),
-            StoreReply::Done
-        );
+        let told = encoded.shards.iter().enumerate().filter_map(|(at, shard)| {
+            let index = ShardIndex(at as u16);
+            Some((index, witness(index, &shard.bytes)?))
+        });
+        let told: Vec<_> = told.collect();
+        let witnesses = told.into_iter().map(|(index, witness)| self.seal(index, witness)).collect();
+        let stage = StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses };
+        assert_eq!(self.store.apply(stage), StoreReply::Done);
         let (key, wall) = (self.config.key.clone(), self.now.wall);
         let mut receipts = Vec::new();
         for (index, grant) in upload::put_grants(&staged, expires, &key).into_iter().take(held) {
@@ -474,21 +502,6 @@ impl World {
                 None
             }
         })
-    }
-
-    fn commit(&mut self, job: CommitJob) -> CommitOutcome {
-        self.commits.push(job.clone());
-        let peer = &self.peers[&job.node];
-        match peer.held.get(&job.shard) {
-            _ if !peer.up => CommitOutcome::Failed(SendFailure::Unreachable),
-            Some((_, bytes)) if ShardId(Root::of(bytes)) == job.shard => {
-                let list = list_of(bytes);
-                let digest = list.list().digest();
-                self.lists.insert(digest, list);
-                CommitOutcome::Committed { digest, provenance: Provenance::AuditorRead }
-            }
-            Some(_) | None => CommitOutcome::BadBytes { damaged: vec![] },
-        }
     }
 
     /// What the driver's executor does: verified sources, one decoding, durable targets.

@@ -97,6 +97,7 @@ impl Run {
     }
 
     pub(super) fn succeed(&mut self, written: &Written, ctx: &mut Context<'_>) {
+        self.ended.placed.extend(self.placement(written));
         if let Some(row) = self.rows.get_mut(&written.index) {
             row.bytes = written.receipt.len;
         }
