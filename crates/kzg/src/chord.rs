@@ -42,6 +42,8 @@ impl Adder for Chords {
     const BATCH: usize = 512;
     /// Their intermediates (about 20 × 96 bytes a bucket) stay in the second-level cache.
     const GROUPS_AT_ONCE: usize = 256;
+    /// An inversion for each of a few rounds, and rows and columns to be weighed: measured.
+    const POINTS_MIN: usize = 512;
     const INFINITY: Affine = Affine::INFINITY;
 
     fn new((): ()) -> Self {
@@ -64,14 +66,12 @@ impl Adder for Chords {
         Affine { x: point.x, y: point.y.negated_if(true) }
     }
 
-    fn add(&mut self, list: &[Affine], pairs: &[[Summand; 2]], sums: &mut Vec<Affine>) {
-        self.gather(list, sums, pairs);
+    fn add(&mut self, list: &[Affine], intermediates: &[Affine], pairs: &[[Summand; 2]], sums: &mut [Affine]) {
+        self.gather(list, intermediates, pairs);
         let mut inverse = self.denominate().inverse();
-        let base = sums.len();
-        sums.resize(base + pairs.len(), Affine::INFINITY);
         let pairs = self.operands.iter().zip(&self.cases).zip(self.denominators.iter().zip(&mut self.prefixes));
         // `inverse` is one over the product of the denominators not yet taken off.
-        for (sum, (([a, b], case), (denominator, reciprocal))) in sums[base..].iter_mut().zip(pairs).rev() {
+        for (sum, (([a, b], case), (denominator, reciprocal))) in sums[..self.cases.len()].iter_mut().zip(pairs).rev() {
             reciprocal.multiply_by(&inverse);
             inverse.multiply_by(denominator);
             match case {
@@ -87,7 +87,7 @@ impl Adder for Chords {
                     slope.multiply_by(reciprocal);
                     finish(sum, a, &a.x, &slope);
                 }
-                Case::Infinity => {}
+                Case::Infinity => *sum = Affine::INFINITY,
                 Case::First => *sum = *a,
                 Case::Second => *sum = *b,
             }

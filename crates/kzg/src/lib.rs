@@ -23,6 +23,9 @@ mod engine;
 mod field;
 mod fixed_base;
 mod fold;
+#[cfg(any(test, feature = "test-setup"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod msm;
 mod opening;

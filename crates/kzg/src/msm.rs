@@ -27,8 +27,6 @@ const BETA: Fp = Fp::from_words([
     0x18f0_2065_5463_8741,
 ]);
 
-/// From so many points on, batched additions beat blst's Pippenger although each batch costs an inversion.
-const OWN_FROM: usize = 512;
 /// Points and windows summed together: enough for full batches, and their intermediates bounded to some megabytes.
 const TERMS_AT_ONCE: usize = 32_768;
 
@@ -57,11 +55,38 @@ impl Terms {
 
     /// The sum, on this thread alone.
     pub(crate) fn sum(&self, engine: Engine) -> Point {
-        if self.points.len() < OWN_FROM {
-            let bytes: Vec<u8> = self.scalars.iter().flat_map(|scalar| scalar.to_le_bytes()).collect();
-            return blst::sum_of_products(&self.points, &bytes, 128);
-        }
         engine.with_adder(self)
+    }
+
+    fn sum_by_blst(&self) -> Point {
+        let bytes: Vec<u8> = self.scalars.iter().flat_map(|scalar| scalar.to_le_bytes()).collect();
+        blst::sum_of_products(&self.points, &bytes, 128)
+    }
+
+    /// By buckets, over however few points.
+    fn sum_by<A: Adder>(&self, engine: A::Engine) -> Point {
+        let bits = window_bits(self.points.len());
+        let list: Vec<A::Point> = self.points.iter().map(A::from_affine).collect();
+        let mut sums = Sums::<A>::new(engine);
+        let digits = self.digits(bits);
+        let windows: Vec<&[i16]> = digits.chunks(list.len()).collect();
+        let at_once = (TERMS_AT_ONCE / list.len()).max(1);
+        let mut window_sums = Vec::with_capacity(windows.len());
+        for some in windows.chunks(at_once) {
+            let groups = some.len() << (bits - 1);
+            let (summands, ends) = sort_into_groups(groups, &bucket_terms(some, bits));
+            let mut buckets = Vec::with_capacity(groups);
+            sums.sum_groups(&list, &summands, &ends, &mut buckets);
+            window_sums.extend(weigh(&mut sums, &buckets, bits - 1));
+        }
+        let mut total = Point::infinity();
+        for sum in window_sums.iter().rev() {
+            for _ in 0..bits {
+                total = total.double();
+            }
+            total = total.add(sum);
+        }
+        total
     }
 }
 
@@ -93,28 +118,7 @@ impl WithAdder for &Terms {
     type Output = Point;
 
     fn with<A: Adder + 'static>(self, engine: A::Engine) -> Point {
-        let bits = window_bits(self.points.len());
-        let list: Vec<A::Point> = self.points.iter().map(A::from_affine).collect();
-        let mut sums = Sums::<A>::new(engine);
-        let digits = self.digits(bits);
-        let windows: Vec<&[i16]> = digits.chunks(list.len()).collect();
-        let at_once = (TERMS_AT_ONCE / list.len()).max(1);
-        let mut window_sums = Vec::with_capacity(windows.len());
-        for some in windows.chunks(at_once) {
-            let groups = some.len() << (bits - 1);
-            let (summands, ends) = sort_into_groups(groups, &bucket_terms(some, bits));
-            let mut buckets = Vec::with_capacity(groups);
-            sums.sum_groups(&list, &summands, &ends, &mut buckets);
-            window_sums.extend(weigh(&mut sums, &buckets, bits - 1));
-        }
-        let mut total = Point::infinity();
-        for sum in window_sums.iter().rev() {
-            for _ in 0..bits {
-                total = total.double();
-            }
-            total = total.add(sum);
-        }
-        total
+        if self.points.len() < A::POINTS_MIN { self.sum_by_blst() } else { self.sum_by::<A>(engine) }
     }
 }
 
@@ -192,6 +196,16 @@ mod tests {
         assert!(wide(LAMBDA).square() + wide(LAMBDA) + Fr::one() == Fr::zero());
     }
 
+    struct ByBuckets<'a>(&'a Terms);
+
+    impl WithAdder for ByBuckets<'_> {
+        type Output = Point;
+
+        fn with<A: Adder + 'static>(self, engine: A::Engine) -> Point {
+            self.0.sum_by::<A>(engine)
+        }
+    }
+
     /// Every engine gives ark's sum, also where blst would have been asked.
     fn agree(terms: &[(Fr, Fr)]) {
         let (mut ours, mut points, mut scalars) = (Terms::default(), vec![], vec![]);
@@ -203,7 +217,7 @@ mod tests {
         let expected = slow::sum_of_products(&points, &scalars);
         assert_eq!(ours.sum(Engine::Plain).to_affine().compress(), expected);
         for engine in Engine::all() {
-            let sum = engine.with_adder(&ours).to_affine().compress();
+            let sum = engine.with_adder(ByBuckets(&ours)).to_affine().compress();
             assert_eq!(sum, expected, "{} of {} terms", engine.path(), terms.len());
         }
     }

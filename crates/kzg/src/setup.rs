@@ -2,7 +2,7 @@
 //!
 //! Provenance and how to make the file again: `setup/README.md`. What is slow is done once, at first use:
 //! decompressing 4096 points (some 50 ms) by the first commitment or opening, computing the fixed-base
-//! table (some 400 ms, 7.8 MB) by the first that will have paid for it. Verifying needs neither.
+//! table (some 400 ms, 8 or 10 MB) by the first that will have paid for it. Verifying needs neither.
 
 use std::sync::{
     OnceLock,

@@ -39,6 +39,9 @@ impl Summand {
     }
 }
 
+/// Sums are written so many at a time.
+pub(crate) const SLACK: usize = 16;
+
 /// A way to add batches of points.
 pub(crate) trait Adder: Sized {
     /// What it takes to make one: the proof that the processor can.
@@ -49,6 +52,8 @@ pub(crate) trait Adder: Sized {
     const BATCH: usize;
     /// Buckets of a fixed base summed together.
     const GROUPS_AT_ONCE: usize;
+    /// From so many points on, a sum of products is faster by this adder than by blst's Pippenger.
+    const POINTS_MIN: usize;
     const INFINITY: Self::Point;
 
     fn new(engine: Self::Engine) -> Self;
@@ -57,19 +62,29 @@ pub(crate) trait Adder: Sized {
     fn is_infinity(point: &Self::Point) -> bool;
     fn negated(point: &Self::Point) -> Self::Point;
 
-    /// Appends the sum of every pair (at most [`Adder::BATCH`]) to `sums`, which is also where their intermediates are.
-    fn add(&mut self, list: &[Self::Point], pairs: &[[Summand; 2]], sums: &mut Vec<Self::Point>);
+    /// Writes the sum of every pair (at most [`Adder::BATCH`]) of entries of the list and intermediates to `sums`, which
+    /// has a place for each and is then filled up to a multiple of [`SLACK`]; what stands in the surplus means nothing.
+    fn add(
+        &mut self,
+        list: &[Self::Point],
+        intermediates: &[Self::Point],
+        pairs: &[[Summand; 2]],
+        sums: &mut [Self::Point],
+    );
 }
 
 /// The workshop: buffers that all rounds share.
 pub(crate) struct Sums<A: Adder> {
     adder: A,
+    /// Only ever grows: to write megabytes twice would take longer than some additions.
     intermediates: Vec<A::Point>,
+    /// Intermediates of the sums under way.
+    used: usize,
 }
 
 impl<A: Adder> Sums<A> {
     pub(crate) fn new(engine: A::Engine) -> Self {
-        Self { adder: A::new(engine), intermediates: Vec::new() }
+        Self { adder: A::new(engine), intermediates: Vec::new(), used: 0 }
     }
 
     /// The sum of each group: group `g` is `summands[ends[g − 1]..ends[g]]`. Pushes one point a group to `out`.
@@ -80,7 +95,7 @@ impl<A: Adder> Sums<A> {
         ends: &[u32],
         out: &mut Vec<A::Point>,
     ) {
-        self.intermediates.clear();
+        self.used = 0;
         let (mut summands, mut ends) = (summands.to_vec(), ends.to_vec());
         let mut pairs = Vec::with_capacity(summands.len() / 2);
         loop {
@@ -90,7 +105,13 @@ impl<A: Adder> Sums<A> {
                 break;
             }
             for batch in pairs.chunks(A::BATCH) {
-                self.adder.add(list, batch, &mut self.intermediates);
+                let end = self.used + batch.len().next_multiple_of(SLACK);
+                if self.intermediates.len() < end {
+                    self.intermediates.resize(end, A::INFINITY);
+                }
+                let (intermediates, rest) = self.intermediates.split_at_mut(self.used);
+                self.adder.add(list, intermediates, batch, &mut rest[..end - self.used]);
+                self.used += batch.len();
             }
         }
         let mut begin = 0;
@@ -113,7 +134,7 @@ impl<A: Adder> Sums<A> {
             let mut read = begin;
             begin = *end as usize;
             while read + 1 < begin {
-                let sum = Summand::intermediate(self.intermediates.len() + pairs.len());
+                let sum = Summand::intermediate(self.used + pairs.len());
                 pairs.push([summands[read], summands[read + 1]]);
                 summands[written] = sum;
                 read += 2;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     blst::Affine,
     chord::Chords,
-    sums::{Adder, Summand},
+    sums::{Adder, SLACK, Summand},
 };
 
 /// A point: x and y in limbs, nearly reduced; infinity is all zeros, which no other point's y is.
@@ -39,6 +39,9 @@ impl Packed {
         Affine { x: field::to_fp(&self.x.0), y: field::to_fp(&self.y.0) }
     }
 }
+
+/// Two groups of eight go side by side.
+const _: () = assert!(SLACK == 2 * LANES);
 
 /// Eight pairs on their way.
 #[derive(Clone, Copy)]
@@ -72,6 +75,8 @@ impl<L: Lanes> Adder for LaneAdder<L> {
     const BATCH: usize = 1024;
     /// Intermediates are written and read in order, so they need not stay near; short rounds cost more.
     const GROUPS_AT_ONCE: usize = 1024;
+    /// Not a quarter of the plain path's, although additions cost a quarter: what follows them is plain code.
+    const POINTS_MIN: usize = 192;
     const INFINITY: Packed = Packed::INFINITY;
 
     fn new(lanes: L) -> Self {
@@ -99,23 +104,21 @@ impl<L: Lanes> Adder for LaneAdder<L> {
         Packed { x: point.x, y: Row(field::negated(&point.y.0)) }
     }
 
-    fn add(&mut self, list: &[Packed], pairs: &[[Summand; 2]], sums: &mut Vec<Packed>) {
-        let groups = pairs.len().div_ceil(2 * LANES) * 2;
-        self.eights.resize(groups, Eight::ZERO);
-        let gather = Gather { list, intermediates: sums, pairs, eights: &mut self.eights };
+    fn add(&mut self, list: &[Packed], intermediates: &[Packed], pairs: &[[Summand; 2]], sums: &mut [Packed]) {
+        self.eights.resize(sums.len() / LANES, Eight::ZERO);
+        let gather = Gather { list, intermediates, pairs, eights: &mut self.eights };
         let (products, infinities) = self.lanes.run(gather);
         let inverses = if infinities { None } else { self.inverses(&products) };
-        let Some(inverses) = inverses else {
-            #[cfg(test)]
-            {
-                self.plain += 1;
+        match inverses {
+            Some(inverses) => self.lanes.run(Finish { eights: &mut self.eights, inverses, sums }),
+            None => {
+                #[cfg(test)]
+                {
+                    self.plain += 1;
+                }
+                add_plainly(list, intermediates, pairs, sums);
             }
-            return add_plainly(list, pairs, sums);
-        };
-        let base = sums.len();
-        sums.resize(base + groups * LANES, Packed::INFINITY);
-        self.lanes.run(Finish { eights: &mut self.eights, inverses, sums: &mut sums[base..] });
-        sums.truncate(base + pairs.len());
+        }
     }
 }
 
@@ -133,20 +136,19 @@ impl<L: Lanes> LaneAdder<L> {
 
 /// The plain way, for batches in which some pair has no chord.
 #[cold]
-fn add_plainly(list: &[Packed], pairs: &[[Summand; 2]], sums: &mut Vec<Packed>) {
-    let points: Vec<Affine> = pairs
-        .as_flattened()
-        .iter()
-        .map(|summand| {
-            let point = summand.stored(list, sums).to_affine();
-            Affine { x: point.x, y: point.y.negated_if(summand.is_negated()) }
-        })
-        .collect();
+fn add_plainly(list: &[Packed], intermediates: &[Packed], pairs: &[[Summand; 2]], sums: &mut [Packed]) {
+    let to_affine = |summand: &Summand| {
+        let point = summand.stored(list, intermediates).to_affine();
+        Affine { x: point.x, y: point.y.negated_if(summand.is_negated()) }
+    };
+    let points: Vec<Affine> = pairs.as_flattened().iter().map(to_affine).collect();
     let entries: Vec<[Summand; 2]> =
-        (0..pairs.len() as u32).map(|at| [Summand::entry(2 * at, false), Summand::entry(2 * at + 1, false)]).collect();
-    let mut out = Vec::with_capacity(pairs.len());
-    Chords::new(()).add(&points, &entries, &mut out);
-    sums.extend(out.iter().map(Packed::from_affine));
+        (0..pairs.len() as u32).map(|at| [2 * at, 2 * at + 1].map(|at| Summand::entry(at, false))).collect();
+    let mut out = vec![Affine::INFINITY; pairs.len()];
+    Chords::new(()).add(&points, &[], &entries, &mut out);
+    for (sum, point) in sums.iter_mut().zip(&out) {
+        *sum = Packed::from_affine(point);
+    }
 }
 
 /// Collects the operands lane by lane and multiplies the denominators up. Gives the products of the even
