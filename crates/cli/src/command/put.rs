@@ -49,7 +49,9 @@ impl Put {
         if many {
             return put_many(&client, sources, options);
         }
-        if let (Some(name), Some(source)) = (name, sources.pop()) {
+        if let Some(name) = name
+            && let Some(source) = sources.pop()
+        {
             sources.push(source.named(name));
         }
         put_one(&client, sources, options)
@@ -123,17 +125,18 @@ fn put_one(client: &ClientArgs, sources: Vec<Source>, options: PutOptions) -> Re
 fn put_many(client: &ClientArgs, sources: Vec<Source>, options: PutOptions) -> Result<(), Failure> {
     let json = client.json;
     let (mut stored, mut failed) = (BTreeMap::new(), BTreeMap::new());
-    let report = client.act(|client| async {
+    let (objects, errors) = (&mut stored, &mut failed);
+    let report = client.act(|client| async move {
         let bar = Arc::new(Bar::new("put", !json));
         let told = bar.clone();
         let tell = |outcome: Outcome<'_>| {
             match outcome.stored {
                 // The one object that JSON promises comes at the end.
-                Ok(object) if json => drop(stored.insert(outcome.source, entry(object))),
+                Ok(object) if json => drop(objects.insert(outcome.source, entry(object))),
                 Ok(object) => told.above(|| line(object))?,
                 Err(error) => {
                     let words = json!({ "name": outcome.name, "error": error.to_string() });
-                    failed.insert(outcome.source, words);
+                    errors.insert(outcome.source, words);
                     told.above(|| output::note(&format!("not stored: {}: {error}", outcome.name)));
                 }
             }
