@@ -53,7 +53,9 @@ pub(crate) fn start(state: &Arc<State>, desk: &Arc<Desk>, share: f64) -> Result<
         page: VecDeque::new(),
         run: None,
     };
-    let thread = thread::Builder::new().name("commitments".into()).spawn(move || committer.serve());
+    // With the node's name, to tell it apart in `top` where many run on one machine.
+    let name = format!("commit {}", state.id.short());
+    let thread = thread::Builder::new().name(name).spawn(move || committer.serve());
     thread.map(drop).map_err(|error| NodeError::Bug(format!("no thread for the commitments: {error}")))
 }
 
@@ -160,7 +162,7 @@ impl Committer {
             if !pace::step_aside(state, &self.desk) {
                 return Outcome::Stopped;
             }
-            let began = Instant::now();
+            let began = pace::worked();
             let Some(piece) = pieces.next() else { break };
             match piece.bytes {
                 Some(bytes) if damaged.is_empty() => {
@@ -180,7 +182,7 @@ impl Committer {
                     continue;
                 }
             }
-            let worked = began.elapsed();
+            let worked = pace::worked().saturating_sub(began);
             self.account(worked);
             if !self.desk.pause(pace::rest_after(worked, self.share)) {
                 return Outcome::Stopped;

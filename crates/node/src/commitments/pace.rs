@@ -1,8 +1,8 @@
 //! How fast the committer may be: a share of one core, and less while somebody waits for the node.
 //!
-//! Committing costs milliseconds a blob and is never urgent, so everything else goes first: the thread has the lowest
-//! priority there is, rests in proportion to the time that each blob took (on a busy machine, where it took longer for
-//! others' sake, it rests longer), and steps aside while puts, reads or challenges are in flight.
+//! Committing costs milliseconds a blob and is never urgent, so everything else goes first: the thread has a low
+//! priority, rests in proportion to the processor's time that each blob took, and steps aside while puts, reads or
+//! challenges are in flight.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use crate::state::State;
 
 use super::desk::Desk;
 
+/// Against a thread of the usual priority it gets a tenth of a core: enough that a machine which is busy with something
+/// else for a day does not leave every shard to the auditor.
+const NICE: i32 = 10;
 /// Between two looks at whether the node is still busy.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A node that is never idle does a blob this often all the same: 127 KB/s, some percent of a core.
@@ -21,11 +24,18 @@ const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
 pub(super) fn step_back() {
     // On Linux "this process" means the calling thread.
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, 19) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         debug!(%error, "the committer keeps the usual priority");
     }
     #[cfg(not(target_os = "linux"))]
     debug!("the committer keeps the usual priority");
+}
+
+/// The processor's time that the calling thread took so far.
+pub(super) fn worked() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // Neither is ever negative, and the second is below a second.
+    Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
 }
 
 /// How long to rest after having worked, so that work is `share` of the time.
@@ -47,6 +57,17 @@ pub(super) fn step_aside(state: &State, desk: &Desk) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_work_counts_as_work() {
+        let before = worked();
+        std::thread::sleep(Duration::from_millis(50));
+        let slept = worked();
+        assert!(slept - before < Duration::from_millis(40), "{:?}", slept - before);
+        while worked() == slept {
+            std::hint::black_box(0);
+        }
+    }
 
     #[test]
     fn work_is_the_share_of_the_time() {

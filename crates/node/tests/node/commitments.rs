@@ -377,3 +377,32 @@ async fn a_put_under_way_holds_the_committer_back_and_its_end_lets_it_go() {
     hanging.await.unwrap();
     all_done(&node, 1).await;
 }
+
+/// Seconds of a processor that the node's committer took so far.
+fn committer_seconds(node: &Running) -> f64 {
+    // The kernel keeps 15 bytes of a thread's name.
+    let name: String = format!("commit {}", node.id().short()).chars().take(15).collect();
+    let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let read = |path: &std::path::Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default();
+    let task = tasks.find(|task| read(task, "comm").trim_end() == name).expect("the committer's thread");
+    let nanoseconds: u64 = read(&task, "schedstat").split(' ').next().unwrap().parse().unwrap();
+    nanoseconds as f64 / 1e9
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_committer_takes_no_more_than_its_share() {
+    let cluster = Cluster::new().await;
+    // The table of multiples, some tenths of a second that are no blob's, is built by whoever commits first.
+    Setup::ethereum().prepare();
+    let share = 0.3;
+    let node = cluster.start_with(|raw| raw.commitments = RawCommitments { cpu_share: share }).await;
+    // More than it will get to.
+    let content = bytes(200 * BLOB_LEN, 1);
+    let (began, before) = (std::time::Instant::now(), committer_seconds(&node));
+    cluster.put(&mut cluster.client(&node).await, node.id(), &content).await.unwrap();
+    let worked = || committer_seconds(&node) - before;
+    eventually("some blobs are committed to", async || worked() > 0.3).await;
+    let (worked, took) = (worked(), began.elapsed().as_secs_f64());
+    // The one in work is rested for afterwards.
+    assert!(worked < share * took + 0.1, "{worked} s of {took} s is more than {share}");
+}
