@@ -63,6 +63,7 @@ pub(super) struct Watch {
     drifts: u32,
     held: u32,
     false_answers: u32,
+    /// The last verdict of this process, or when it met the node.
     judged: Wall,
     alarmed: bool,
     /// The last look found nothing of ours on it.
@@ -90,7 +91,8 @@ impl Watch {
             drifts: 0,
             held: 0,
             false_answers: 0,
-            judged: row.judged.unwrap_or(row.joined).max(row.joined).min(now.wall),
+            // Nobody was asked while we were not there: silence counts from now.
+            judged: now.wall,
             alarmed: false,
             idle: row.used == 0,
         }
@@ -98,7 +100,6 @@ impl Watch {
 
     /// A verdict from before this process.
     pub(super) fn judged_before(&mut self, at: Wall, lane: Lane, now: Now, profile: &Profile) {
-        self.judged = self.judged.max(at).min(now.wall);
         let (round, every) = match lane {
             Lane::Fold => (&mut self.fold, profile.fold_every),
             Lane::Sample => (&mut self.sample, profile.sample_every),
@@ -218,5 +219,42 @@ impl Watch {
         let due = awaited && !self.alarmed && now.wall.since(self.judged) > profile.silence_alarm;
         self.alarmed |= due;
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_types::{Mono, PublicKey, VolumeId, ZoneName};
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_was_down_for_long_is_silent_from_its_start_on() {
+        let profile = Profile::demo();
+        let row = NodeRow {
+            id: holdfast_types::NodeId([1; 32]),
+            key: PublicKey([1; 32]),
+            addresses: Vec::new(),
+            zone: ZoneName("z".into()),
+            operator: String::new(),
+            life: NodeLife::Active,
+            containment: None,
+            volume: VolumeId([1; 16]),
+            incarnation: holdfast_types::Incarnation([1; 16]),
+            capacity: 1,
+            used: 1,
+            joined: Wall(0),
+            seen: Wall(0),
+            judged: Some(Wall(1000)),
+            version: 1,
+        };
+        let week = 7 * 24 * 3_600_000;
+        let at = |after: u64| Now { mono: Mono(after), wall: Wall(1000 + week + after) };
+        let mut watch = Watch::new(&row, at(0), &profile);
+        watch.judged_before(Wall(1000), Lane::Fold, at(0), &profile);
+        assert_eq!(watch.fold.at, Mono(0), "what was due while nobody asked is due now");
+        assert!(!watch.alarm(&row, at(0), &profile), "the auditor was not there to hear anything");
+        assert!(!watch.alarm(&row, at(profile.silence_alarm.0), &profile));
+        assert!(watch.alarm(&row, at(profile.silence_alarm.0 + 1), &profile), "now it was");
     }
 }
