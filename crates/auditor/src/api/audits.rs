@@ -8,7 +8,7 @@ use holdfast_protocol::{
     model::Verdict,
     store::{StoreOp, StoreReply},
 };
-use holdfast_types::{NodeId, VerdictId};
+use holdfast_types::{NodeId, Sequence, VerdictId};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{ListVerdicts, RunAudit, WatchVerdicts, verdict_message},
@@ -26,6 +26,8 @@ const EXCEPTIONS_IN_PAGE: usize = 64;
 const EXCEPTIONS_ALONE: usize = 4096;
 /// A watcher looks into the catalog at least this often, whatever notices it missed.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Placements read at once to find a good one; mostly the first is.
+const PLACEMENTS_AT_ONCE: u32 = 64;
 /// Verdicts read at once for a watcher.
 const WATCH_PAGE: u32 = 64;
 
@@ -48,7 +50,13 @@ impl AuditService for Api {
         }
         let after = self.newest().await?;
         let audited = nodes.values().filter(|row| row.life.is_audited()).map(|row| row.id);
-        let nodes = audited.filter(|id| wanted.is_none_or(|wanted| *id == wanted)).collect();
+        let asked = audited.filter(|id| wanted.is_none_or(|wanted| *id == wanted));
+        let mut nodes = Vec::new();
+        for node in asked {
+            if self.has_something_to_prove(node).await? {
+                nodes.push(node);
+            }
+        }
         self.0.command(Command::AuditNow(wanted));
         Ok(Response::new((&RunAudit { nodes, after }).into()))
     }
@@ -86,6 +94,25 @@ impl AuditService for Api {
 }
 
 impl Api {
+    /// Whether the catalog believes in a shard there: a node without one gets no challenge, and there is no verdict to
+    /// wait for.
+    async fn has_something_to_prove(&self, node: NodeId) -> Result<bool, Status> {
+        let mut from = Sequence(0);
+        loop {
+            let op = StoreOp::PlacementsOfNode { node, from, limit: PLACEMENTS_AT_ONCE };
+            let StoreReply::Placements(page) = self.ask(op).await? else {
+                return Err(WireError::new(ErrorCode::Bug, "the catalog answered something else").into());
+            };
+            if page.iter().any(|placement| placement.standing.is_good()) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) if page.len() as u32 == PLACEMENTS_AT_ONCE => from = Sequence(last.sequence.0 + 1),
+                Some(_) | None => return Ok(false),
+            }
+        }
+    }
+
     async fn verdicts(&self, op: StoreOp) -> Result<Vec<Verdict>, Status> {
         match self.ask(op).await? {
             StoreReply::Verdicts(verdicts) => Ok(verdicts),

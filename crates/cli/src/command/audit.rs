@@ -92,6 +92,13 @@ impl Run {
         let verdicts = self.client.ask(|auditor| async move {
             let run = auditor.run_audit(node).await?;
             let mut open: BTreeSet<NodeId> = run.nodes.into_iter().collect();
+            let known = auditor.nodes().await?.into_iter().map(|known| known.contact.id);
+            let idle: BTreeSet<NodeId> =
+                known.filter(|id| node.is_none_or(|node| *id == node) && !open.contains(id)).collect();
+            if !json && !idle.is_empty() {
+                let what = "of these nodes the catalog knows no whole shard: they have nothing to prove";
+                output::note(&format!("{what}: {}", idle.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")));
+            }
             let mut watch = auditor.watch_verdicts(WatchVerdicts { after: run.after, node });
             let mut verdicts = Vec::new();
             let all = async {
@@ -113,24 +120,28 @@ impl Run {
             }
             let judged: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
             open.retain(|node| !judged.contains(node));
-            Ok((verdicts, open))
+            Ok((verdicts, open, idle))
         })?;
-        conclude(&verdicts.0, &verdicts.1, json)
+        conclude(&verdicts.0, &verdicts.1, &verdicts.2, json)
     }
 }
 
-fn conclude(verdicts: &[VerdictView], open: &BTreeSet<NodeId>, json: bool) -> Result<(), Failure> {
+fn conclude(
+    verdicts: &[VerdictView],
+    open: &BTreeSet<NodeId>,
+    idle: &BTreeSet<NodeId>,
+    json: bool,
+) -> Result<(), Failure> {
     let bad = verdicts.iter().filter(|view| !is_held(view)).count();
     let nodes: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
     if json {
         let ok = bad == 0;
         let verdicts: Vec<_> = verdicts.iter().map(described).collect();
-        output::object(&json!({ "ok": ok, "verdicts": verdicts, "without_verdict": open }))?;
+        output::object(&json!({ "ok": ok, "verdicts": verdicts, "without_verdict": open, "nothing_to_prove": idle }))?;
     } else {
         output::line(&format!("{} verdicts on {} nodes, {bad} of them not held", verdicts.len(), nodes.len()))?;
         if !open.is_empty() {
-            // A node with nothing on it has nothing to prove.
-            output::note(&format!("{} nodes without a verdict in that time: nothing on them, or silent", open.len()));
+            output::note(&format!("{} nodes without a verdict in that time: ask for more with --wait", open.len()));
         }
     }
     match bad {
