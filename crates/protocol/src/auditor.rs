@@ -85,7 +85,7 @@ impl Auditor {
     /// A core that knows nothing yet; its first tick begins to ask.
     pub fn new(config: Config) -> Self {
         let audits = Audits::new(config.cluster, config.profile.clone());
-        let chores = Chores::new(config.no_orphans_before);
+        let chores = Chores::new(config.no_orphans_before, &config.profile);
         Self {
             config,
             phase: Phase::Nodes,

@@ -48,6 +48,8 @@ pub struct Profile {
     pub commit_deadline: Millis,
     /// Bytes of shards whose commitments a node may owe; above, it takes no new ones.
     pub commit_debt_max: u64,
+    /// A node that failed is asked again, for chores, after a second and then twice as long each time, up to this.
+    pub backoff_max: Millis,
     /// No verdict on a node for this long is an alert.
     pub silence_alarm: Millis,
 }
@@ -80,6 +82,7 @@ impl Profile {
             commit_deadline: hours(24),
             // A node that commits at 20 MB/s works this off within the deadline.
             commit_debt_max: 1 << 40,
+            backoff_max: minutes(10),
             silence_alarm: hours(72),
         }
     }
@@ -108,6 +111,7 @@ impl Profile {
             commits: 2,
             commit_deadline: Millis::from_secs(60),
             commit_debt_max: 4 << 30,
+            backoff_max: Millis::from_secs(10),
             silence_alarm: Millis::from_secs(30),
         }
     }

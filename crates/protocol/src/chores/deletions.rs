@@ -39,6 +39,10 @@ pub(super) struct Deletions {
 }
 
 impl Deletions {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self { backoff, ..Self::default() }
+    }
+
     pub(super) fn tick(&mut self, ctx: &mut Context<'_>) {
         self.grants.retain(|_, until| *until > ctx.now.mono);
         let room = self.sent.len() < IN_FLIGHT_MAX;

@@ -55,9 +55,9 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    pub(super) fn new(no_orphans_before: Wall) -> Self {
+    pub(super) fn new(no_orphans_before: Wall, backoff: Backoff) -> Self {
         let (due, listings, foreign) = (BTreeMap::new(), BTreeMap::new(), None);
-        Self { no_orphans_before, due, listings, foreign, backoff: Backoff::default() }
+        Self { no_orphans_before, due, listings, foreign, backoff }
     }
 
     pub(super) fn tick(&mut self, ctx: &mut Context<'_>) {

@@ -21,9 +21,11 @@ use std::collections::BTreeSet;
 use holdfast_types::{Fence, Millis, Mono, NodeId, ShardId, Wall};
 
 use crate::{
+    backoff::Backoff,
     context::Context,
     effect::Token,
     message::{NodeReply, SendFailure},
+    profile::Profile,
     repair::Repairs,
     store::{StoreOp, StoreReply},
 };
@@ -52,12 +54,13 @@ pub(crate) struct Chores {
 impl Chores {
     /// `no_orphans_before`: after a catalog was recovered from the nodes, what it does not know may be what it has not
     /// found yet.
-    pub(crate) fn new(no_orphans_before: Wall) -> Self {
+    pub(crate) fn new(no_orphans_before: Wall, profile: &Profile) -> Self {
+        let backoff = Backoff::up_to(profile.backoff_max);
         Self {
-            deletions: Deletions::default(),
+            deletions: Deletions::new(backoff.clone()),
             describe: Describe::default(),
-            records: Records::default(),
-            inventory: Inventory::new(no_orphans_before),
+            records: Records::new(backoff.clone()),
+            inventory: Inventory::new(no_orphans_before, backoff),
             expiring: None,
             next_expiry: Mono(0),
         }

@@ -35,6 +35,10 @@ pub(super) struct Records {
 }
 
 impl Records {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self { backoff, ..Self::default() }
+    }
+
     pub(super) fn tick(&mut self, ctx: &mut Context<'_>) {
         let room = self.sent.len() < IN_FLIGHT_MAX;
         if self.looking.is_none() && room && ctx.now.mono >= self.next_look {
