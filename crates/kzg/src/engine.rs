@@ -120,6 +120,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_build_assumes_no_more_than_the_baseline() {
+        // A binary compiled for its build machine dies on another one, without a word. See docs/adr/0011.
+        let more = [
+            ("avx", cfg!(target_feature = "avx")),
+            ("bmi2", cfg!(target_feature = "bmi2")),
+            ("avx512f", cfg!(target_feature = "avx512f")),
+            ("sve", cfg!(target_feature = "sve")),
+        ];
+        assert!(more.iter().all(|(_, enabled)| !enabled), "compiled with {more:?}");
+    }
+
+    #[test]
     fn a_path_that_the_processor_has_not_is_refused() {
         assert!(CpuPath::Plain.is_available() && CpuPath::detected().is_available());
         match CpuPath::Avx512Ifma.engine() {
