@@ -33,6 +33,9 @@ pub struct Raw {
     pub identity_key: PathBuf,
     /// Bytes offered, a number or with KiB, MiB, GiB, TiB.
     pub capacity: Size,
+    /// Bytes of shards that one owner may have here, a number or with a unit; no bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_quota: Option<Size>,
     /// Failure domain.
     pub zone: String,
     /// Who runs the node.
@@ -154,6 +157,8 @@ pub struct Checked {
     pub identity_key: PathBuf,
     /// Bytes offered.
     pub capacity: u64,
+    /// Bytes of shards that one owner may have here.
+    pub owner_quota: Option<u64>,
     /// Failure domain.
     pub zone: ZoneName,
     /// Who runs the node; may be empty.
@@ -225,6 +230,7 @@ impl Checked {
             data_dir: base.join(raw.data_dir),
             identity_key: base.join(raw.identity_key),
             capacity: raw.capacity.bytes("capacity")?,
+            owner_quota: raw.owner_quota.map(|quota| quota.bytes("owner_quota")).transpose()?,
             zone: ZoneName(label("zone", raw.zone, 1)?),
             operator: label("operator", raw.operator, 0)?,
             auditor: only(&raw.auditor.name, "auditor.name", expected_name, |text| text.parse().ok())?,

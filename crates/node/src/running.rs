@@ -210,7 +210,7 @@ fn assemble(
         }
         let _ = auditor.set(key);
     }
-    let (writer, backlog, thread) = Writer::start(volume)?;
+    let (writer, backlog, thread) = Writer::start(volume, config.owner_quota)?;
     let limits = config.limits;
     let state = State {
         id: key.public().node_id(),

@@ -97,12 +97,15 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(volume: Volume) -> Result<(Self, Backlog, JoinHandle<()>), NodeError> {
+    pub(crate) fn start(
+        volume: Volume,
+        owner_quota: Option<u64>,
+    ) -> Result<(Self, Backlog, JoinHandle<()>), NodeError> {
         let (orders, inbox) = channel();
         let seen = volume.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes);
         let ledger = Ledger::open(&volume.reader());
         let backlog = ledger.backlog();
-        let owner = Owner { volume, seen: seen.unwrap_or_default(), ledger, waiting: Vec::new() };
+        let owner = Owner { volume, owner_quota, seen: seen.unwrap_or_default(), ledger, waiting: Vec::new() };
         let thread = std::thread::Builder::new().name("volume".into()).spawn(move || owner.serve(&inbox));
         let thread = thread.map_err(|error| NodeError::Bug(format!("no thread for the volume: {error}")))?;
         Ok((Self { orders, places: Arc::new(Semaphore::new(ORDERS_MAX)) }, backlog, thread))
@@ -162,6 +165,8 @@ impl Writer {
 
 struct Owner {
     volume: Volume,
+    /// Bytes that a namespace of an owner may hold.
+    owner_quota: Option<u64>,
     /// Highest fence seen; durable with the batch that raised it.
     seen: Fence,
     ledger: Ledger,
@@ -239,6 +244,7 @@ impl Owner {
         if fence != Fence::default() {
             self.admit(fence, fence_key(key.id))?;
         }
+        self.keep_quota(namespace).map_err(|error| refusal::of_volume(&error))?;
         if replaces {
             let reserved = self.volume.reserve_replacement(namespace, key, len);
             return reserved.map(Some).map_err(|error| refusal::of_volume(&error));
@@ -254,6 +260,16 @@ impl Owner {
             Err(VolumeError::Exists { .. }) => Ok(None),
             Err(error) => Err(refusal::of_volume(&error)),
         }
+    }
+
+    /// The volume holds an owner to what the configuration says now; it is told when it does not know yet.
+    fn keep_quota(&mut self, namespace: Namespace) -> Result<(), VolumeError> {
+        if self.volume.reader().usage(&namespace).quota == self.owner_quota {
+            return Ok(());
+        }
+        self.volume.set_quota(namespace, self.owner_quota)?;
+        self.commit();
+        Ok(())
     }
 
     /// `Some` when the shard is durable already by another put.

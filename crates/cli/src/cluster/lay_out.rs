@@ -113,6 +113,7 @@ fn lay_out_node(
             data_dir: "state".into(),
             identity_key: "node.key".into(),
             capacity: node::Size::Text(NODE_CAPACITY.into()),
+            owner_quota: None,
             zone: zone.clone(),
             operator: name.clone(),
             auditor: node::RawAuditor { name: AUDITOR.into(), addresses: vec![auditor.to_string()], public_key: None },

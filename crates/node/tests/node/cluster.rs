@@ -145,6 +145,7 @@ impl Cluster {
             data_dir: self.path().join("data"),
             identity_key: key,
             capacity: Size::Text("1GiB".into()),
+            owner_quota: None,
             zone: "north".into(),
             operator: "tests".into(),
             auditor: RawAuditor {

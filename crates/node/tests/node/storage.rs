@@ -124,6 +124,46 @@ async fn bytes_that_are_not_what_the_grant_names_are_refused_and_leave_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_has_its_quota_and_no_more_and_others_have_theirs() {
+    let cluster = Cluster::new().await;
+    let limited = |quota: Option<&str>| {
+        let quota = quota.map(|text| holdfast_node::config::Size::Text(text.into()));
+        cluster.start_with(|raw| raw.owner_quota = quota)
+    };
+    let node = limited(Some("1MiB")).await;
+    let mut client = cluster.client(&node).await;
+    let contents: Vec<Vec<u8>> = (0..3).map(|salt| bytes(500_000, salt)).collect();
+    for content in &contents[..2] {
+        cluster.put(&mut client, node.id(), content).await.unwrap();
+    }
+    refused(cluster.put(&mut client, node.id(), &contents[2]).await, ErrorCode::Exhausted, "raise the quota");
+    // Somebody else's bytes do not count against it, nor its against theirs.
+    let other = holdfast_types::SecretKey::from_seed(&[77; 32]).public().owner_id();
+    let mut theirs = cluster.caller(&holdfast_transport::Subject::Client(other), &node).await;
+    let grant = cluster.grant(node.id(), Operation::Put, &contents[2]);
+    let grant = holdfast_types::Grant { owner: other, ..grant }.sign(&cluster.auditor_key);
+    put(&mut theirs, &grant, false, &contents[2]).await.unwrap();
+    // What is deleted counts no more.
+    let mut auditor = cluster.auditor(&node).await;
+    let removal = cluster.grant(node.id(), Operation::Delete, &contents[0]).sign(&cluster.auditor_key);
+    assert!(delete(&mut auditor, &removal).await.unwrap());
+    let fourth = bytes(400_000, 9);
+    cluster.put(&mut client, node.id(), &fourth).await.unwrap();
+    node.stop().await.unwrap();
+
+    // The configuration is the last word, in both directions.
+    let node = limited(None).await;
+    let mut client = cluster.client(&node).await;
+    cluster.put(&mut client, node.id(), &bytes(600_000, 10)).await.unwrap();
+    node.stop().await.unwrap();
+    let node = limited(Some("1MiB")).await;
+    let mut client = cluster.client(&node).await;
+    refused(cluster.put(&mut client, node.id(), &bytes(10, 11)).await, ErrorCode::Exhausted, "raise the quota");
+    assert_eq!(get(&mut client, shard_of(&fourth), None).await.unwrap().whole(), fourth, "what is there stays");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_that_is_cut_off_gives_its_space_back() {
     let cluster = Cluster::new().await;
     let content = bytes(1 << 20, 1);
