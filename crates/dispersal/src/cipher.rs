@@ -4,7 +4,7 @@
 //!   Rogaway, Vizár, "Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", 2015).
 //! - [`seal_once`], [`open_once`]: GCM-SIV (RFC 8452) for small records and wrapped keys. A resumed
 //!   put may seal the same page twice with other bytes, which plain GCM must never do.
-//! - [`apply_keystream`]: CTR from any offset, for masks.
+//! - [`Keystream`]: CTR from any offset, for masks.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey},
@@ -101,25 +101,33 @@ fn once_nonce(number: u64) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-/// XORs `bytes` with the keystream from byte `offset` on: AES-256-CTR, the counter block is the
-/// 16-byte block number, big-endian, from zero. Doing it twice undoes it.
-pub(crate) fn apply_keystream(key: &KeyBytes, offset: u64, bytes: &mut [u8]) {
-    let unbound = UnboundCipherKey::new(&AES_256, key.as_slice()).expect("AES-256 takes every 32-byte key");
-    let cipher = EncryptingKey::ctr(unbound).expect("aws-lc has AES-256-CTR");
-    let encrypt = |block: u64, bytes: &mut [u8]| {
-        let counter = EncryptionContext::Iv128(FixedLength::from(u128::from(block).to_be_bytes()));
-        cipher.less_safe_encrypt(bytes, counter).expect("CTR takes every length");
-    };
-    let (block, inside) = (offset / BLOCK_LEN as u64, (offset % BLOCK_LEN as u64) as usize);
-    if inside == 0 {
-        return encrypt(block, bytes);
+/// AES-256-CTR from any offset: the counter block is the 16-byte block number, big-endian, from zero.
+pub(crate) struct Keystream(EncryptingKey);
+
+impl Keystream {
+    pub(crate) fn new(key: &KeyBytes) -> Self {
+        let unbound = UnboundCipherKey::new(&AES_256, key.as_slice()).expect("AES-256 takes every 32-byte key");
+        Self(EncryptingKey::ctr(unbound).expect("aws-lc has AES-256-CTR"))
     }
-    let (head, rest) = bytes.split_at_mut(bytes.len().min(BLOCK_LEN - inside));
-    let mut stream = [0; BLOCK_LEN];
-    encrypt(block, &mut stream);
-    head.iter_mut().zip(&stream[inside..]).for_each(|(byte, key)| *byte ^= key);
-    if !rest.is_empty() {
-        encrypt(block + 1, rest);
+
+    /// XORs `bytes` with the keystream from byte `offset` on. Doing it twice undoes it.
+    pub(crate) fn apply(&self, offset: u64, bytes: &mut [u8]) {
+        let (block, inside) = (offset / BLOCK_LEN as u64, (offset % BLOCK_LEN as u64) as usize);
+        if inside == 0 {
+            return self.encrypt(block, bytes);
+        }
+        let (head, rest) = bytes.split_at_mut(bytes.len().min(BLOCK_LEN - inside));
+        let mut stream = [0; BLOCK_LEN];
+        self.encrypt(block, &mut stream);
+        head.iter_mut().zip(&stream[inside..]).for_each(|(byte, key)| *byte ^= key);
+        if !rest.is_empty() {
+            self.encrypt(block + 1, rest);
+        }
+    }
+
+    fn encrypt(&self, block: u64, bytes: &mut [u8]) {
+        let counter = EncryptionContext::Iv128(FixedLength::from(u128::from(block).to_be_bytes()));
+        self.0.less_safe_encrypt(bytes, counter).expect("CTR takes every length");
     }
 }
 
@@ -135,7 +143,7 @@ mod tests {
         // in McGrew and Viega, "The Galois/Counter Mode of Operation".
         let key = Zeroizing::new([0; 32]);
         let mut stream = [0; 32];
-        apply_keystream(&key, 0, &mut stream);
+        Keystream::new(&key).apply(0, &mut stream);
         assert_eq!(data_encoding::HEXLOWER.encode(&stream[..16]), "dc95c078a2408989ad48a21492842087");
         assert_eq!(data_encoding::HEXLOWER.encode(&stream[16..]), "530f8afbc74536b9a963b4f1c4cb738b");
     }
@@ -145,9 +153,9 @@ mod tests {
         fn keystream_is_the_same_from_any_offset(start in 0usize..200, len in 0usize..100) {
             let key = Zeroizing::new([9; 32]);
             let mut whole = [0; 300];
-            apply_keystream(&key, 0, &mut whole);
+            Keystream::new(&key).apply(0, &mut whole);
             let mut part = vec![0; len];
-            apply_keystream(&key, start as u64, &mut part);
+            Keystream::new(&key).apply(start as u64, &mut part);
             prop_assert_eq!(&part[..], &whole[start..start + len]);
         }
     }

@@ -56,7 +56,7 @@ impl SegmentCutter {
     /// Adds the next sealed frame of `object`, which starts at `stream_offset` of the object's
     /// sealed stream. Gives the segment when another frame might not fit: it ends with this frame.
     pub fn push(&mut self, object: u32, stream_offset: u64, frame: &[u8]) -> Option<CutSegment> {
-        if self.bytes.capacity() == 0 {
+        if self.bytes.is_empty() {
             self.bytes.reserve_exact(self.segment_len as usize + PADDING_ROOM);
         }
         let (segment_offset, len) = (self.bytes.len() as u64, frame.len() as u64);
@@ -67,6 +67,15 @@ impl SegmentCutter {
         }
         let full = self.bytes.len() as u64 + FRAME_SEALED_LEN_MAX > self.segment_len;
         if full || self.pieces.len() == SEGMENT_EXTENTS_MAX { self.flush() } else { None }
+    }
+
+    /// Lends the buffer of an earlier segment to the next one, if none is begun: the pages of a fresh one
+    /// cost as much to get as to fill.
+    pub fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.bytes.is_empty() {
+            buffer.clear();
+            self.bytes = buffer;
+        }
     }
 
     /// Bytes that wait for a segment.
@@ -113,6 +122,22 @@ mod tests {
         assert_eq!(cutter.push(1, FRAME as u64, &[2; 50]), None);
         let second = cutter.flush().expect("the rest");
         assert_eq!(second.pieces, [Piece { object: 1, segment_offset: 0, len: 50, stream_offset: FRAME as u64 }]);
+    }
+
+    #[test]
+    fn a_lent_buffer_is_filled_from_its_start_and_never_while_another_is() {
+        let mut cutter = SegmentCutter::new(2 * FRAME_SEALED_LEN_MAX);
+        let lent = vec![7; 3 * FRAME];
+        let place = lent.as_ptr();
+        cutter.reuse(lent);
+        let frame = vec![1; FRAME];
+        assert_eq!(cutter.push(0, 0, &frame), None);
+        let first = cutter.push(0, FRAME_SEALED_LEN_MAX, &frame).expect("full");
+        assert_eq!((first.bytes.len(), first.bytes.as_ptr()), (2 * FRAME, place));
+        assert!(first.bytes.iter().all(|byte| *byte == 1));
+        assert_eq!(cutter.push(1, 0, &[2; 9]), None);
+        cutter.reuse(vec![7; FRAME]);
+        assert_eq!(cutter.flush().expect("the rest").bytes, [2; 9]);
     }
 
     #[test]

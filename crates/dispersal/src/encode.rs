@@ -77,13 +77,28 @@ impl Encoder {
     ///
     /// Give `segment` spare room for up to k KiB of padding (as [`crate::SegmentCutter`] does), or it is
     /// copied once.
-    pub fn encode(&self, mut segment: Vec<u8>, secret: &PlacementSecret) -> Result<EncodedSegment, SegmentError> {
+    pub fn encode(&self, segment: Vec<u8>, secret: &PlacementSecret) -> Result<EncodedSegment, SegmentError> {
+        self.encode_into(segment, Vec::new(), secret)
+    }
+
+    /// [`Encoder::encode`], with `parity` as the buffer of the parity shards, whatever is in it: that of an
+    /// earlier segment spares its pages.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode_into(
+        &self,
+        mut segment: Vec<u8>,
+        mut parity: Vec<u8>,
+        secret: &PlacementSecret,
+    ) -> Result<EncodedSegment, SegmentError> {
         let geometry = Geometry::new(self.code, segment.len() as u64)?;
         let root = SegmentRoot(Root::of(&segment));
         let masks = Masks::new(secret.clone(), root, self.code);
         let shard_len = geometry.shard_len() as usize;
         segment.resize(shard_len * usize::from(self.code.data()), 0);
-        let mut parity = vec![0; shard_len * usize::from(self.code.parity())];
+        // What is in it is overwritten.
+        parity.resize(shard_len * usize::from(self.code.parity()), 0);
         let sources: Vec<&[u8]> = segment.chunks_exact(shard_len).collect();
         let mut targets: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_len).collect();
         self.rows.apply(&sources, &mut targets);
@@ -105,9 +120,9 @@ impl Encoder {
 }
 
 fn mask_and_name(masks: &Masks, index: ShardIndex, bytes: &mut [u8]) -> ShardId {
-    let mut hasher = blake3::Hasher::new();
+    let (mask, mut hasher) = (masks.of(index), blake3::Hasher::new());
     for (number, strip) in bytes.chunks_mut(STRIP_LEN).enumerate() {
-        masks.apply(index, (number * STRIP_LEN) as u64, strip);
+        mask.apply((number * STRIP_LEN) as u64, strip);
         hasher.update(strip);
     }
     ShardId(Root::from(hasher.finalize()))

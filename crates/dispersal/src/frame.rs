@@ -1,7 +1,7 @@
 //! One frame: up to 1 MiB of an object, compressed if that helps, and sealed on its own.
 //!
 //! ```text
-//! sealed frame = AES-256-GCM(body) ‖ tag (16 bytes)      body = zstd(plain), or plain if that is not longer
+//! sealed frame = AES-256-GCM(body) ‖ tag (16 bytes)      body = zstd(plain) if tried and shorter, or plain
 //! key          = run key
 //! nonce        = 00 00 00 ‖ frame index (8, big-endian) ‖ last (1)
 //! associated   = suite (2, big-endian) ‖ codec (1) ‖ plain length (4, big-endian)
@@ -78,23 +78,39 @@ pub(crate) struct FrameSealer {
     cipher: FrameCipher,
     compressor: Compressor<'static>,
     scratch: Vec<u8>,
+    spare: Vec<u8>,
 }
 
 impl FrameSealer {
     pub(crate) fn new(key: &ObjectKey, salt: &RunSalt) -> Result<Self, SealError> {
         let compressor = Compressor::new(ZSTD_LEVEL).map_err(|error| SealError::Compress(error.to_string()))?;
         let scratch = Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_LEN as usize));
-        Ok(Self { cipher: FrameCipher::new(&key.run_key(salt)), compressor, scratch })
+        Ok(Self { cipher: FrameCipher::new(&key.run_key(salt)), compressor, scratch, spare: Vec::new() })
     }
 
-    /// Seals at most [`FRAME_LEN`] bytes.
-    pub(crate) fn seal(&mut self, index: FrameIndex, last: bool, plain: &[u8]) -> Result<(Codec, Vec<u8>), SealError> {
+    /// Takes the buffer of a frame that nobody needs any more for the next one.
+    pub(crate) fn reuse(&mut self, buffer: Vec<u8>) {
+        self.spare = buffer;
+    }
+
+    /// Seals at most [`FRAME_LEN`] bytes; compresses them where `compress` says so and they shrink.
+    pub(crate) fn seal(
+        &mut self,
+        index: FrameIndex,
+        last: bool,
+        compress: bool,
+        plain: &[u8],
+    ) -> Result<(Codec, Vec<u8>), SealError> {
         self.scratch.clear();
-        let compressed = self.compressor.compress_to_buffer(plain, &mut self.scratch);
-        compressed.map_err(|error| SealError::Compress(error.to_string()))?;
-        let (codec, body) =
-            if self.scratch.len() < plain.len() { (Codec::Zstd, self.scratch.as_slice()) } else { (Codec::Raw, plain) };
-        let mut bytes = Vec::with_capacity(body.len() + TAG_LEN);
+        if compress {
+            let compressed = self.compressor.compress_to_buffer(plain, &mut self.scratch);
+            compressed.map_err(|error| SealError::Compress(error.to_string()))?;
+        }
+        let shrunk = compress && self.scratch.len() < plain.len();
+        let (codec, body) = if shrunk { (Codec::Zstd, self.scratch.as_slice()) } else { (Codec::Raw, plain) };
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.clear();
+        bytes.reserve_exact(body.len() + TAG_LEN);
         bytes.extend_from_slice(body);
         self.cipher.seal(index, last, &associated(codec, plain.len() as u64), &mut bytes);
         Ok((codec, bytes))
@@ -173,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_frame_opens_only_in_its_place() {
-        let (codec, bytes) = sealer().seal(FrameIndex(5), false, b"some frame").unwrap();
+        let (codec, bytes) = sealer().seal(FrameIndex(5), false, true, b"some frame").unwrap();
         assert_eq!(codec, Codec::Raw);
         let mut opener = opener();
         let good = at(5, false, codec, &bytes, 10);
@@ -197,11 +213,11 @@ mod tests {
     #[test]
     fn what_shrinks_is_compressed_and_what_does_not_is_left_alone() {
         let zeros = vec![0; FRAME_LEN as usize];
-        let (codec, bytes) = sealer().seal(FrameIndex(0), true, &zeros).unwrap();
+        let (codec, bytes) = sealer().seal(FrameIndex(0), true, true, &zeros).unwrap();
         assert_eq!(codec, Codec::Zstd);
         assert!(bytes.len() < 1000);
         assert_eq!(opener().open(&at(0, true, codec, &bytes, FRAME_LEN), &bytes).unwrap(), zeros);
-        let (codec, bytes) = sealer().seal(FrameIndex(0), true, b"").unwrap();
+        let (codec, bytes) = sealer().seal(FrameIndex(0), true, true, b"").unwrap();
         assert_eq!((codec, bytes.len()), (Codec::Raw, TAG_LEN));
     }
 

@@ -55,6 +55,7 @@ mod frame;
 mod geometry;
 mod key;
 mod mask;
+mod noise;
 mod open;
 mod owner;
 mod ranges;

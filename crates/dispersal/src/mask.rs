@@ -4,7 +4,7 @@
 
 use holdfast_types::{Code, SegmentRoot, ShardIndex};
 
-use crate::{cipher::apply_keystream, key::PlacementSecret};
+use crate::{cipher::Keystream, key::PlacementSecret};
 
 /// The masks of one segment's shards.
 #[derive(Clone, Debug)]
@@ -23,7 +23,12 @@ impl Masks {
     /// Masks, or unmasks, the bytes of `shard` that start at `offset` of it: AES-256-CTR under
     /// KDF(placement secret, segment root ‖ k ‖ m ‖ shard index).
     pub fn apply(&self, shard: ShardIndex, offset: u64, bytes: &mut [u8]) {
-        apply_keystream(&self.secret.mask_key(&self.root, self.code, shard), offset, bytes);
+        self.of(shard).apply(offset, bytes);
+    }
+
+    /// The mask of one shard, for whoever applies it piece by piece.
+    pub(crate) fn of(&self, shard: ShardIndex) -> Keystream {
+        Keystream::new(&self.secret.mask_key(&self.root, self.code, shard))
     }
 
     /// The segment that these masks belong to.

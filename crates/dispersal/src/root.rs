@@ -33,7 +33,16 @@ impl StreamRoot {
         while !bytes.is_empty() {
             // A full group is closed only when more follows: the last one may be the root.
             if self.tail.len() == GROUP_LEN {
-                self.close_group();
+                let group = std::mem::take(&mut self.tail);
+                self.close_group(&group);
+                self.tail = group;
+                self.tail.clear();
+            }
+            if self.tail.is_empty() && bytes.len() > GROUP_LEN {
+                let (group, rest) = bytes.split_at(GROUP_LEN);
+                self.close_group(group);
+                bytes = rest;
+                continue;
             }
             let (head, rest) = bytes.split_at(bytes.len().min(GROUP_LEN - self.tail.len()));
             self.tail.extend_from_slice(head);
@@ -41,9 +50,8 @@ impl StreamRoot {
         }
     }
 
-    fn close_group(&mut self) {
-        let mut right = subtree(self.groups * GROUP_LEN as u64, &self.tail);
-        self.tail.clear();
+    fn close_group(&mut self, group: &[u8]) {
+        let mut right = subtree(self.groups * GROUP_LEN as u64, group);
         self.groups += 1;
         for _ in 0..self.groups.trailing_zeros() {
             if let Some(left) = self.stack.pop() {

@@ -9,11 +9,13 @@ use holdfast_types::{FRAME_LEN, FrameIndex, ObjectId, Root};
 use thiserror::Error;
 
 use crate::{
-    frame::{FrameSealer, SealedFrame},
+    cipher::TAG_LEN,
+    frame::{Codec, FrameSealer, SealedFrame},
     key::{KeyCommitment, ObjectKey, RunSalt},
+    noise::{TRIED_EVERY, looks_random},
     record::{Frames, Index, Manifest, RecordError, frame_page},
     root::StreamRoot,
-    table::{FRAMES_INLINE_MAX, FRAMES_PER_PAGE, OBJECT_LEN_MAX, PageRef, RUNS_MAX, Run, entry},
+    table::{ENTRY_LEN, FRAMES_INLINE_MAX, FRAMES_PER_PAGE, OBJECT_LEN_MAX, PageRef, RUNS_MAX, Run, entry},
 };
 
 /// Why an object is not sealed.
@@ -179,7 +181,7 @@ impl Sealer {
 
     fn seal(&mut self, last: bool, plain: &[u8]) -> Result<SealedFrame, SealError> {
         let index = FrameIndex(self.state.next);
-        let (codec, bytes) = self.frames.seal(index, last, plain)?;
+        let (codec, bytes) = self.frames.seal(index, last, self.worth_trying(plain), plain)?;
         let stream_offset = self.state.sealed_len;
         self.state.root.absorb(&bytes);
         self.state.entries.extend(entry(codec, bytes.len()));
@@ -189,6 +191,22 @@ impl Sealer {
             self.close_page()?;
         }
         Ok(SealedFrame { index, codec, stream_offset, bytes })
+    }
+
+    /// Whether zstd is to be tried on the next frame: see [`crate::noise`].
+    fn worth_trying(&self, plain: &[u8]) -> bool {
+        // The first of its eight, among the entries of the page in the making: pages are whole eights.
+        let first = (self.state.next - self.state.next % TRIED_EVERY) % FRAMES_PER_PAGE;
+        let at = first as usize * ENTRY_LEN;
+        let followed = self.state.entries.get(at..at + ENTRY_LEN);
+        let in_vain = followed.is_some_and(|known| *known == entry(Codec::Raw, FRAME_LEN as usize + TAG_LEN));
+        !(in_vain && looks_random(plain))
+    }
+
+    /// Takes back the bytes of a frame that was given out: the next one is sealed in them. The pages of a fresh
+    /// buffer cost as much to get as to fill.
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        self.frames.reuse(buffer);
     }
 
     fn close_page(&mut self) -> Result<(), SealError> {

@@ -57,6 +57,13 @@ pub(super) trait Lane: Copy {
     /// The processor has the instructions; `LEN` bytes can be written.
     unsafe fn store(self, to: *mut u8);
 
+    /// Asks for what will be loaded soon. Never touches it: any address will do.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const u8) {}
+
     /// # Safety
     /// The processor has the instructions.
     unsafe fn prepare(self) -> Self::Source;

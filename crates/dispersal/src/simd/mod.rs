@@ -4,9 +4,9 @@
 //! the sources once, so that a byte of a source is read once for up to eight targets:
 //!
 //! ```text
-//! for strip of 4 KiB                    targets of a group stay in the level-1 cache, sources in level 2
+//! for strip of 16 KiB                   targets and sources stay in the level-2 cache
 //!   for group of targets                4 or 8 of them, as many as there are registers for
-//!     for batch of 8 sources            more streams than a cache has ways evict each other: shards lie 2^n bytes apart
+//!     for batch of 8 sources            more streams than a cache has ways evict each other
 //!       for block of two registers      sums += factor · source, all in registers
 //! ```
 //!

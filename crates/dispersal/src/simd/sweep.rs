@@ -7,8 +7,12 @@ use std::ops::Range;
 
 use super::lane::Lane;
 
-/// Strips of eight targets of 4 KiB stay in a level-1 cache of 32 KiB; so short a strip of 128 sources in a level-2 of 1 MiB.
-const STRIP_LEN: usize = 4 << 10;
+/// Strips of eight targets, and of 20 sources where there are more groups than one, stay in a level-2 cache.
+const STRIP_LEN: usize = 16 << 10;
+
+/// How far ahead sources are asked for. Eight streams at once are more than most processors foresee by themselves, and
+/// not one of them sees past the end of a page.
+const PREFETCH: usize = 1 << 10;
 
 /// Sources that are read side by side. Shards often lie a power of two apart, so that the same offset of each falls into
 /// the same set of every cache; sets have 8 to 16 ways.
@@ -137,6 +141,8 @@ unsafe fn block<L: Lane, const W: usize, const U: usize>(job: &Job<'_, L::Factor
         let (pairs, single) = job.sources.as_chunks::<2>();
         for [one, other] in pairs {
             for u in 0..U {
+                L::prefetch(one.wrapping_add(at + u * L::LEN + PREFETCH));
+                L::prefetch(other.wrapping_add(at + u * L::LEN + PREFETCH));
                 let one = L::load(one.add(at + u * L::LEN)).prepare();
                 let other = L::load(other.add(at + u * L::LEN)).prepare();
                 for w in 0..W {
@@ -147,6 +153,7 @@ unsafe fn block<L: Lane, const W: usize, const U: usize>(job: &Job<'_, L::Factor
         }
         if let [source] = single {
             for u in 0..U {
+                L::prefetch(source.wrapping_add(at + u * L::LEN + PREFETCH));
                 let source = L::load(source.add(at + u * L::LEN)).prepare();
                 for w in 0..W {
                     sums[w][u] = sums[w][u].add_product(source, factor.add(w));

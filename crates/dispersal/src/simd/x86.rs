@@ -1,11 +1,11 @@
 //! Registers of x86-64. Each public function enables its instructions and nothing else; what it calls is inlined into it.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
-    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi64, _mm256_storeu_si256,
-    _mm256_xor_si256, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512,
-    _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi64,
-    _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
+    __m128i, __m256i, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_srli_epi64, _mm256_storeu_si256, _mm256_xor_si256, _mm512_and_si512, _mm512_broadcast_i32x4,
+    _mm512_gf2p8affine_epi64_epi8, _mm512_loadu_si512, _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
 use super::{
@@ -86,6 +86,12 @@ impl Lane for Gfni512 {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: a hint that no address makes fault; part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn prepare(self) -> __m512i {
         self.0
     }
@@ -152,6 +158,12 @@ impl Lane for Shuffle512 {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: a hint that no address makes fault; part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn prepare(self) -> [__m512i; 2] {
         // SAFETY: see above.
         unsafe {
@@ -197,6 +209,12 @@ impl Lane for Shuffle256 {
     unsafe fn store(self, to: *mut u8) {
         // SAFETY: see above; the store needs no alignment.
         unsafe { _mm256_storeu_si256(to.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: a hint that no address makes fault; part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]
