@@ -165,12 +165,6 @@ impl Point {
         out
     }
 
-    pub(crate) fn negate(mut self) -> Self {
-        // SAFETY: see the module.
-        unsafe { blst::blst_p1_cneg(&mut self.0, true) };
-        self
-    }
-
     #[cfg(any(test, feature = "test-setup"))]
     /// scalar · self; the scalar is 32 little-endian bytes below 2^255.
     pub(crate) fn times(&self, scalar: &[u8; 32]) -> Self {

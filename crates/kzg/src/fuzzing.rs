@@ -53,8 +53,8 @@ pub fn fold(input: &[u8]) {
 fn multiple(of: i64) -> Affine {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&of.unsigned_abs().to_le_bytes());
-    let point = Point::from(&Affine::generator()).times(&bytes);
-    if of < 0 { point.negate().to_affine() } else { point.to_affine() }
+    let point = Point::from(&Affine::generator()).times(&bytes).to_affine();
+    Affine { x: point.x, y: point.y.negated_if(of < 0) }
 }
 
 /// Adds small multiples of the generator, so that points collide all the time. A byte is a summand: four bits of

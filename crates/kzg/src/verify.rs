@@ -12,7 +12,7 @@ use holdfast_types::Transcript;
 
 use crate::{
     CheckedCommitment, Gamma, Opening, PointError, Scalar, ScalarError, Setup, accumulate,
-    blst::{self, Affine, Point},
+    blst::{self, Affine},
     engine::Engine,
     msm::Terms,
     point,
@@ -149,7 +149,7 @@ struct Sides {
 
 impl Sides {
     fn cancel(&self, setup: &Setup) -> bool {
-        let negated = Point::from(&self.right).negate().to_affine();
+        let negated = Affine { x: self.right.x, y: self.right.y.negated_if(true) };
         blst::pairings_cancel(&self.left, &setup.one_g2, &negated, &setup.tau_g2)
     }
 }
