@@ -1,6 +1,6 @@
 //! Folds, commitments, openings and their verification, beside blst and c-kzg.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::OnceLock};
 
 use blst::blst_p1_affine;
 use holdfast_kzg::{
@@ -177,6 +177,18 @@ impl Contest for ProveContest {
     }
 }
 
+/// The blobs of all answers, with their commitments: made once.
+fn verified_blobs() -> &'static (Vec<u8>, Vec<CheckedCommitment>) {
+    static MADE: OnceLock<(Vec<u8>, Vec<CheckedCommitment>)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let bytes = noise(VERIFY_BLOBS * BLOB_LEN, 17);
+        let commit = |blob| prepared().commit(blob).expect("a blob");
+        let parse = |blob| CheckedCommitment::parse(&commit(blob)).expect("a commitment");
+        let commitments = bytes.chunks(BLOB_LEN).map(parse).collect();
+        (bytes, commitments)
+    })
+}
+
 /// Blobs, their commitments, and an answer a seed.
 struct Answers {
     commitments: Vec<CheckedCommitment>,
@@ -188,19 +200,15 @@ impl Answers {
     /// `count` answers, of which `distinct` are different: verifying one again costs the same, proving it does not.
     fn make(count: usize, distinct: usize) -> Self {
         let setup = prepared();
-        let bytes = noise(VERIFY_BLOBS * BLOB_LEN, 17);
-        let commitments = bytes
-            .chunks(BLOB_LEN)
-            .map(|blob| CheckedCommitment::parse(&setup.commit(blob).expect("a blob")).expect("a commitment"))
-            .collect();
+        let (bytes, commitments) = verified_blobs();
         let answer = |number: u64| {
             let gammas: Vec<u128> = (0..VERIFY_BLOBS as u64).map(|blob| gamma(number << 32 | blob)).collect();
             let z = Scalar::from(POINT + number);
-            let opening = ours(&bytes, &gammas).open(setup, z);
+            let opening = ours(bytes, &gammas).open(setup, z);
             (gammas, z, opening)
         };
         let answers: Vec<_> = (1..=distinct as u64).map(answer).collect();
-        Self { commitments, answers: answers.iter().cycle().take(count).cloned().collect(), setup }
+        Self { commitments: commitments.clone(), answers: answers.iter().cycle().take(count).cloned().collect(), setup }
     }
 
     fn terms(&self, answer: usize) -> Vec<(Gamma, &CheckedCommitment)> {

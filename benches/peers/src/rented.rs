@@ -157,7 +157,7 @@ impl Ceremony {
         let file: &[u8] = include_bytes!("../../../crates/kzg/setup/ethereum.bin");
         let (points, twins) = file.split_at(ELEMENTS * 48);
         let lagrange: Vec<blst_p1_affine> =
-            points.chunks_exact(48).map(|bytes| point(bytes).expect("a point of the setup")).collect();
+            points.chunks_exact(48).map(|bytes| uncompressed(bytes).expect("a point of the setup")).collect();
         let twin = |bytes: &[u8]| {
             assert_eq!(bytes.len(), 96);
             let mut out = blst_p2_affine::default();
@@ -228,13 +228,17 @@ impl Terms {
 
 /// A compressed point of the subgroup; `None` for anything else.
 pub fn point(bytes: &[u8]) -> Option<blst_p1_affine> {
+    // SAFETY: a live point.
+    uncompressed(bytes).filter(|point| unsafe { blst_p1_affine_in_g1(point) })
+}
+
+/// A compressed point of the curve.
+fn uncompressed(bytes: &[u8]) -> Option<blst_p1_affine> {
     assert_eq!(bytes.len(), 48);
     let mut out = blst_p1_affine::default();
-    // SAFETY: 48 bytes, as just asserted; then a point that was parsed.
-    let good = unsafe {
-        blst_p1_uncompress(&mut out, bytes.as_ptr()) == BLST_ERROR::BLST_SUCCESS && blst_p1_affine_in_g1(&out)
-    };
-    good.then_some(out)
+    // SAFETY: 48 bytes, as just asserted.
+    let error = unsafe { blst_p1_uncompress(&mut out, bytes.as_ptr()) };
+    (error == BLST_ERROR::BLST_SUCCESS).then_some(out)
 }
 
 /// Pippenger on this thread. `scalars`: `bits` / 8 bytes each, rounded up, least significant first.
