@@ -33,6 +33,9 @@ use crate::{
 
 /// Shards looked up at once.
 const PAGE: usize = 256;
+/// Blobs for which the table of multiples is computed at once: it pays after a few, and the first ones without it take
+/// several times as long.
+const TABLE_FROM: u64 = 32;
 /// Between two lines of progress in the log.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Until a list is tried again that a full or read-only volume did not take.
@@ -247,6 +250,9 @@ impl Committer {
         let Some(run) = &mut self.run else {
             let left = state.backlog.tally();
             debug!(shards = left.shards, blobs = left.blobs, bytes = left.bytes, "committing");
+            if left.blobs >= TABLE_FROM {
+                Setup::ethereum().prepare();
+            }
             self.run = Some(Run { began: now, told: now, shards: 0, blobs: 0, worked: Duration::ZERO });
             return;
         };
