@@ -140,6 +140,8 @@ impl Parts {
         Ok([help.stdout, help.stderr].iter().any(|text| String::from_utf8_lossy(text).contains("-rc filename")))
     }
 
+    /// Errors and messages stay unlogged: a signal of Bochs's own logs its speed, and waits for ever for the log's lock when
+    /// it comes while a line is being written, which unknown registers cause hundreds of times a boot.
     fn settings(&self, room: &Path, disc: &Path, display: &str, serial: &Path) -> String {
         format!(
             "config_interface: textconfig\n\
