@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::{clock, commit, recover, shared::Shared};
+use crate::{clock, commit, folds::Folds, recover, shared::Shared};
 
 /// The core is told of time this often.
 const TICK: Duration = Duration::from_millis(100);
@@ -41,12 +41,13 @@ pub(crate) struct Driver {
     core: Auditor,
     under_way: Under,
     cpus: Arc<Semaphore>,
+    folds: Folds,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, core: Auditor) -> Self {
         let cpus = available_parallelism().map_or(1, usize::from);
-        Self { shared, core, under_way: Arc::default(), cpus: Arc::new(Semaphore::new(cpus)) }
+        Self { shared, core, under_way: Arc::default(), cpus: Arc::new(Semaphore::new(cpus)), folds: Folds::default() }
     }
 
     /// Steps until `stop`. What is under way then is given up: everything that matters is durable already.
@@ -157,6 +158,15 @@ impl Driver {
 
     fn verify(&self, token: Token, job: VerifyJob) {
         let cpus = Arc::clone(&self.cpus);
+        if let VerifyJob::Fold(fold) = job {
+            let folds = self.folds.clone();
+            return self.spawn(token, move |shared| async move {
+                match folds.verify(fold, cpus, shared.lists.clone()).await {
+                    Some(found) => Event::Verified(token, found),
+                    None => Event::Busy(token),
+                }
+            });
+        }
         self.spawn(token, move |shared| async move {
             let Ok(_turn) = cpus.acquire_owned().await else {
                 return Event::Busy(token);

@@ -18,6 +18,7 @@ mod clock;
 mod commit;
 pub mod config;
 mod driver;
+mod folds;
 mod keys;
 mod lists;
 mod recover;
