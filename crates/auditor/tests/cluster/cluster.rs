@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use crate::relay::{Behind, Relay};
 
 /// Whatever must come comes within this; a cluster that needs longer does not do it at all.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 const KIND_SHARD: u8 = 0;
 
 pub(crate) fn now() -> Wall {
@@ -56,17 +56,27 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     }
 }
 
-/// Folds only, twice a second; everything else as in a demo, and quicker.
+/// Folds only, twice a second; repairs at once; patience with whoever is silent.
 pub(crate) fn profile() -> Profile {
     Profile {
         name: "test".into(),
         fold_every: Millis(500),
         sample_every: Millis::from_secs(3600),
-        answer_within: Millis::from_secs(2),
-        containment: vec![Millis(200), Millis(400), Millis(800)],
+        // A machine with other work must not make an honest node late.
+        answer_within: Millis::from_secs(5),
+        containment: vec![Millis::from_secs(600)],
         repair_every: Millis(200),
         repair_retry: Millis(500),
         ..Profile::demo()
+    }
+}
+
+/// The same without patience: who stays silent is given up within half a minute, and looked for again soon.
+pub(crate) fn impatient() -> Profile {
+    Profile {
+        sample_every: Millis::from_secs(3),
+        containment: vec![Millis::from_secs(1), Millis::from_secs(2), Millis::from_secs(4)],
+        ..profile()
     }
 }
 
@@ -314,11 +324,12 @@ impl Cluster {
         .await;
     }
 
-    /// Nobody but these was ever found wanting.
+    /// Nobody but these was ever found wanting: a node may be late on a machine that has other work, and nothing comes
+    /// of it.
     pub(crate) async fn only_these_were_blamed(&self, nodes: &[NodeId]) {
         for verdict in self.verdicts(VerdictId(0)).await {
-            let blameless =
-                verdict.exceptions.is_empty() && matches!(verdict.outcome, Outcome::Held | Outcome::Inconclusive(_));
+            let wanting = matches!(verdict.outcome, Outcome::Corrupt | Outcome::Missing);
+            let blameless = verdict.exceptions.is_empty() && !wanting;
             assert!(blameless || nodes.contains(&verdict.node), "an honest node was blamed: {verdict:?}");
         }
     }

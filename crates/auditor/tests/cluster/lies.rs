@@ -1,10 +1,13 @@
 //! One node of the cluster lies, with its true key and certificate. It is found out, by what it said; nobody else is.
 
-use holdfast_protocol::model::{Cause, Exception, Lane, Outcome, RepairState, Verdict};
-use holdfast_types::{BLOB_LEN, ByteRange};
+use holdfast_protocol::{
+    model::{Cause, Exception, Lane, Outcome, RepairState, Verdict},
+    profile::Profile,
+};
+use holdfast_types::{BLOB_LEN, ByteRange, Millis};
 
 use crate::{
-    cluster::{Cluster, eventually, noise, profile},
+    cluster::{Cluster, eventually, impatient, noise, profile},
     relay::Lie,
 };
 
@@ -84,7 +87,7 @@ async fn signed_garbage_convicts_whoever_signed_it() {
 /// What is not this challenge's answer is no answer: the node is silent, then contained, then lost, and its shards are
 /// made anew elsewhere. It is not called corrupt, for nothing was proven.
 async fn counts_as_silence(lie: Lie) {
-    let cluster = Cluster::start(6, profile()).await;
+    let cluster = Cluster::start(6, Profile { sample_every: Millis::from_secs(3600), ..impatient() }).await;
     let content = noise(3, 400_000);
     let object = cluster.put(&content).await;
     cluster.committed().await;

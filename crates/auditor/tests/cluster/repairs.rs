@@ -4,13 +4,13 @@ use holdfast_protocol::model::{Outcome, RepairState, Standing};
 use holdfast_types::BLOB_LEN;
 
 use crate::{
-    cluster::{Cluster, eventually, noise, profile},
+    cluster::{Cluster, eventually, impatient, noise},
     relay::Lie,
 };
 
 /// A cluster with one object, committed to and held; a fifth node and more are spare.
 async fn with_object(nodes: u8, seed: u8) -> (Cluster, Vec<u8>, holdfast_types::ObjectId) {
-    let cluster = Cluster::start(nodes, profile()).await;
+    let cluster = Cluster::start(nodes, impatient()).await;
     let content = noise(seed, 400_000);
     let object = cluster.put(&content).await;
     cluster.committed().await;
