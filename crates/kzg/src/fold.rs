@@ -139,7 +139,7 @@ impl Fold {
         self.accumulators().iter().map(accumulate::reduce).collect()
     }
 
-    fn accumulators(&self) -> Vec<Accumulator> {
+    pub(crate) fn accumulators(&self) -> Vec<Accumulator> {
         match &self.0 {
             Sums::Plain(sums) => sums.clone(),
             #[cfg(target_arch = "x86_64")]
