@@ -37,7 +37,7 @@ pub fn contests() -> Vec<fn(Scale) -> Box<dyn Contest>> {
         |_| Box::new(proofs::CommitContest::new()),
         |_| Box::new(proofs::ProveContest::new()),
         |_| Box::new(proofs::VerifyContest::new()),
-        |scale| Box::new(proofs::BatchContest::new(if scale.quick { 32 } else { 256 })),
+        |scale| Box::new(proofs::BatchContest::new(if scale.quick { 16 } else { 256 })),
         |_| Box::new(coding::EncodeContest::new(16, 4)),
         |_| Box::new(coding::EncodeContest::new(8, 4)),
         |_| Box::new(coding::ReconstructContest::new(16, 4)),

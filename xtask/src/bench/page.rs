@@ -42,7 +42,7 @@ fn comparisons(out: &mut String, contests: &Contests) {
             (Some(peer), Some(name)) => (time(peer), name.as_str(), format!("{:.2}", peer / row.ours)),
             _ => ("–".into(), "–", row.rate().map_or_else(|_| "–".into(), |rate| format!("{rate:.2} GB/s"))),
         };
-        let rate = row.rate().map_or_else(|_| String::new(), |rate| format!(", {rate:.2} GB/s"));
+        let rate = row.rate().map_or_else(|_| String::new(), |rate| format!(", {}", per_second(rate)));
         let _ = writeln!(
             out,
             "| {} | {}{rate} | {peer} | {name} | **{ratio}** | {goal:.2}{} | {} |",
@@ -57,6 +57,10 @@ fn comparisons(out: &mut String, contests: &Contests) {
 
 fn time(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.2} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
+}
+
+fn per_second(gb: f64) -> String {
+    if gb < 0.1 { format!("{:.1} MB/s", gb * 1e3) } else { format!("{gb:.2} GB/s") }
 }
 
 fn end_to_end(out: &mut String, report: &Report) {
