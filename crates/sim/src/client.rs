@@ -227,13 +227,15 @@ impl World {
             };
             let bytes = if self.chance.per_mille(200) { vec![7; len as usize] } else { self.chance.fill(len as usize) };
             let object_key = ObjectKey::from_bytes(self.chance.bytes());
-            let mut sealer = Sealer::new(object_key.clone(), RunSalt(self.chance.bytes())).map_err(words)?;
-            sealer.push(&bytes).map_err(words)?;
-            let object = sealer.finish(Description::default()).map_err(words)?;
+            let mut sealer =
+                Sealer::new(object_key.clone(), RunSalt(self.chance.bytes())).map_err(|error| error.to_string())?;
+            sealer.push(&bytes).map_err(|error| error.to_string())?;
+            let object = sealer.finish(Description::default()).map_err(|error| error.to_string())?;
             let cut = cutter.push(number, object.frame.stream_offset, &object.frame.bytes);
             let flush = number + 1 == count || self.chance.per_mille(400);
             for segment in cut.into_iter().chain(if flush { cutter.flush() } else { None }) {
-                let (id, spec, shards) = self.encode(&key, segment.bytes, staged, hostile).map_err(words)?;
+                let (id, spec, shards) =
+                    self.encode(&key, segment.bytes, staged, hostile).map_err(|error| error.to_string())?;
                 staged += spec.len;
                 segments.insert(id, (spec, shards));
             }
@@ -252,7 +254,7 @@ impl World {
             let sealed_len = object.manifest.sealed_len();
             objects.push(ObjectSpec {
                 manifest: object.manifest.bytes().to_vec(),
-                envelope: Signed::sign(envelope, &key.signing()).map_err(words)?.bytes().to_vec(),
+                envelope: Signed::sign(envelope, &key.signing()).map_err(|error| error.to_string())?.bytes().to_vec(),
                 offset: sealed,
                 sealed_len,
                 plain_len: len,
@@ -414,8 +416,4 @@ impl World {
             Effect::Release { .. } | Effect::Avoid { .. } => {}
         }
     }
-}
-
-fn words(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }

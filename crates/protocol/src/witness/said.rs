@@ -155,6 +155,7 @@ fn signed_by(
 
 /// What a node answers to "what are this shard's commitments?".
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once a shard, and moved a few times")]
 pub enum Commitments {
     /// These, and its word for it.
     Claimed {

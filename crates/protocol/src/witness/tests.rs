@@ -1,3 +1,5 @@
+//! What a witness catches, and why its seed must stay secret.
+
 use holdfast_kzg::{CommitmentList, FoldClaim, Gamma, Setup, Verdict};
 use holdfast_types::{Incarnation, SecretKey, ShardId};
 

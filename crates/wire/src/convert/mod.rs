@@ -9,6 +9,7 @@ mod locate;
 mod node;
 mod object;
 mod primitive;
+mod receipts;
 mod record;
 mod repair;
 mod shard;
@@ -27,6 +28,7 @@ pub use object::{
     CommitPart, ListObjects, NAME_LEN_MAX, NewObject, OBJECTS_PAGE_MAX, OBJECTS_PER_COMMIT_MAX, ObjectRecords,
     ObjectSummary, PAGES_PER_OBJECT_MAX,
 };
+pub use receipts::{IndexedReceipt, NoteReceipts};
 pub use record::{GetRecord, ListRecords, PutRecord};
 pub use repair::{REASON_LEN_MAX, REPAIRS_PAGE_MAX};
 pub use shard::{
@@ -34,8 +36,8 @@ pub use shard::{
     list_reply,
 };
 pub use upload::{
-    BeginUpload, IndexedReceipt, NoteReceipts, POLICY_NAME_LEN_MAX, SECRET_LEN_MAX, SegmentSpec, ShardAssignment,
-    StageSegment, Staged, StagedSegmentView, UploadTerms,
+    BeginUpload, POLICY_NAME_LEN_MAX, SECRET_LEN_MAX, SegmentSpec, ShardAssignment, StageSegment, Staged,
+    StagedSegmentView, UploadTerms,
 };
 pub use verdict::{
     EXCEPTIONS_IN_MESSAGE_MAX, ListVerdicts, RunAudit, VERDICTS_PAGE_MAX, VerdictView, WatchVerdicts, verdict_message,

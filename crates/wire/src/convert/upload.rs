@@ -1,9 +1,6 @@
-//! An upload: its terms, its segments, where their shards shall go, and the nodes' receipts.
+//! An upload: its terms, its segments, and where their shards shall go.
 
-use holdfast_protocol::{
-    message::Receipt,
-    model::{Assignment, SegmentRow, StagedSegment, UploadRow},
-};
+use holdfast_protocol::model::{Assignment, SegmentRow, StagedSegment, UploadRow};
 use holdfast_types::{
     Code, NodeId, OwnerId, SEGMENT_LEN_MAX, SHARDS_MAX, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex,
     SignedGrant, UploadId, Wall,
@@ -24,7 +21,7 @@ pub const POLICY_NAME_LEN_MAX: usize = 64;
 /// Bytes of a wrapped secret or a public key to wrap to at most: a hybrid post-quantum encapsulation fits.
 pub const SECRET_LEN_MAX: usize = 2048;
 
-const SHARDS: usize = SHARDS_MAX as usize;
+pub(super) const SHARDS: usize = SHARDS_MAX as usize;
 
 /// Begin or find an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -374,53 +371,5 @@ impl TryFrom<pb::AbortUploadRequest> for UploadId {
     type Error = DecodeError;
     fn try_from(message: pb::AbortUploadRequest) -> Result<Self, DecodeError> {
         fixed("upload_id", &message.upload_id).map(UploadId)
-    }
-}
-
-/// A receipt, and for which shard of the segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexedReceipt {
-    /// Which shard.
-    pub index: ShardIndex,
-    /// Not verified yet.
-    pub receipt: Receipt,
-}
-
-/// The nodes hold these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoteReceipts {
-    /// The upload.
-    pub upload: UploadId,
-    /// The segment.
-    pub segment: SegmentId,
-    /// At most [`SHARDS_MAX`].
-    pub receipts: Vec<IndexedReceipt>,
-}
-
-impl TryFrom<pb::NoteReceiptsRequest> for NoteReceipts {
-    type Error = DecodeError;
-    fn try_from(message: pb::NoteReceiptsRequest) -> Result<Self, DecodeError> {
-        Ok(Self {
-            upload: UploadId(fixed("upload_id", &message.upload_id)?),
-            segment: SegmentId(fixed("segment_id", &message.segment_id)?),
-            receipts: list("receipts", message.receipts, 1..=SHARDS, |entry| {
-                let receipt = Receipt::try_from(present("receipt", entry.receipt)?).inside("receipt")?;
-                Ok(IndexedReceipt { index: shard_index("index", entry.index)?, receipt })
-            })?,
-        })
-    }
-}
-
-impl From<&NoteReceipts> for pb::NoteReceiptsRequest {
-    fn from(note: &NoteReceipts) -> Self {
-        let entry = |entry: &IndexedReceipt| pb::IndexedReceipt {
-            index: entry.index.0.into(),
-            receipt: Some((&entry.receipt).into()),
-        };
-        Self {
-            upload_id: note.upload.as_bytes().to_vec(),
-            segment_id: note.segment.as_bytes().to_vec(),
-            receipts: note.receipts.iter().map(entry).collect(),
-        }
     }
 }
