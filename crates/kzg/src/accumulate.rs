@@ -4,8 +4,10 @@
 //! So an element costs eight wide multiplications and their additions, and the field's order matters once,
 //! at the end. Plain 64-bit code; [`crate::simd::fold`] does the same in lanes.
 
+use std::sync::LazyLock;
+
 use ark_bls12_381::Fr;
-use ark_ff::{BigInt, PrimeField};
+use ark_ff::{BigInt, Field, PrimeField};
 
 use crate::ELEMENT_LEN;
 
@@ -71,13 +73,19 @@ pub(crate) fn add(sum: &mut Accumulator, other: &Accumulator) {
     }
 }
 
+/// 2^256, 2^448 and 2^640: what undoes Montgomery's division by 2^256, and shifts by no, three and six words.
+static SHIFTS: LazyLock<[Fr; 3]> = LazyLock::new(|| {
+    let word = Fr::from(BigInt::new([0, 1, 0, 0]));
+    [4u64, 7, 10].map(|words| word.pow([words]))
+});
+
 /// The sum modulo the field's order.
 pub(crate) fn reduce(sum: &Accumulator) -> Fr {
-    // 192 bits at a time, each part below the order.
-    let low = Fr::from(BigInt::new([sum[0], sum[1], sum[2], 0]));
-    let middle = Fr::from(BigInt::new([sum[3], sum[4], sum[5], 0]));
-    let shift = Fr::from(BigInt::new([0, 0, 0, 1]));
-    low + (middle + Fr::from(sum[6]) * shift) * shift
+    // 192 bits at a time, each part below the order, and taken for a Montgomery form as it is: one product puts that right
+    // and the part in its place.
+    let part = |low, middle, high| Fr::new_unchecked(BigInt::new([low, middle, high, 0]));
+    let [first, second, third] = &*SHIFTS;
+    part(sum[0], sum[1], sum[2]) * first + part(sum[3], sum[4], sum[5]) * second + part(sum[6], 0, 0) * third
 }
 
 /// The limbs of a field element, below the order.

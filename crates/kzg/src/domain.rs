@@ -16,6 +16,8 @@ use crate::ELEMENTS_PER_BLOB;
 pub(crate) struct Domain {
     domain: Radix2EvaluationDomain<Fr>,
     roots: Vec<Fr>,
+    /// 1/ω of every other root: of each pair ω, −ω of neighbours.
+    inverses: Vec<Fr>,
 }
 
 /// Position `index` with its 12 bits in the opposite order.
@@ -31,12 +33,15 @@ impl Domain {
             let Some(domain) = Radix2EvaluationDomain::new(ELEMENTS_PER_BLOB) else {
                 unreachable!("the field's order minus one is a multiple of 2^32")
             };
-            let roots = (0..ELEMENTS_PER_BLOB).map(|index| domain.element(reversed(index))).collect();
-            Self { domain, roots }
+            let roots: Vec<Fr> = (0..ELEMENTS_PER_BLOB).map(|index| domain.element(reversed(index))).collect();
+            let mut inverses: Vec<Fr> = roots.iter().step_by(2).copied().collect();
+            batch_inversion(&mut inverses);
+            Self { domain, roots, inverses }
         })
     }
 
     /// The Lagrange polynomials' values at `z`: P(z) = Σ values[i] · result[i].
+    #[cfg(any(test, feature = "test-setup"))]
     pub(crate) fn lagrange_at(&self, z: Fr) -> Vec<Fr> {
         let natural = self.domain.evaluate_all_lagrange_coefficients(z);
         (0..ELEMENTS_PER_BLOB).map(|index| natural[reversed(index)]).collect()
@@ -48,9 +53,22 @@ impl Domain {
         self.roots[index]
     }
 
-    /// P(z).
-    pub(crate) fn evaluate(&self, values: &[Fr], z: Fr) -> Fr {
-        inner_product(values, &self.lagrange_at(z))
+    /// P(z), by halves, as a Fourier transform goes: P(z) = E(z²) + z·O(z²), and the values of E and O at ω² are
+    /// (P(ω) + P(−ω))/2 and (P(ω) − P(−ω))/2ω. In this order ω and −ω are neighbours, and the squares of the roots are
+    /// the first half of the list. Two products a pair, no inversion, and a root is a point like any other.
+    pub(crate) fn evaluate(&self, values: &[Fr], mut z: Fr) -> Fr {
+        let mut folded = values.to_vec();
+        let mut len = folded.len();
+        while len > 1 {
+            len /= 2;
+            for at in 0..len {
+                let (value, opposite) = (folded[2 * at], folded[2 * at + 1]);
+                folded[at] = value + opposite + (value - opposite) * self.inverses[at] * z;
+            }
+            z.square_in_place();
+        }
+        // The halves that were left out, all at once.
+        folded[0] * self.domain.size_inv
     }
 
     /// y = P(z), and (P − y) / (X − z) by its values.
@@ -83,6 +101,7 @@ impl Domain {
     }
 }
 
+#[cfg(any(test, feature = "test-setup"))]
 pub(crate) fn inner_product(a: &[Fr], b: &[Fr]) -> Fr {
     a.iter().zip(b).map(|(a, b)| *a * b).sum()
 }
