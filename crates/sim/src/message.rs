@@ -43,6 +43,7 @@ pub(crate) enum ListCall {
 
 /// What a node answers about commitments.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a message of the simulation, moved a few times")]
 pub(crate) enum ListReply {
     Commitments(Commitments),
     Opened(Box<Opened>),
