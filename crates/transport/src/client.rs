@@ -17,7 +17,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
-    io::AsyncBufReadExt,
+    io::{AsyncBufReadExt, BufReader},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
@@ -30,8 +30,8 @@ use crate::{
     Role, Subject, TlsMaterial, TransportError,
     error::printable,
     limits::{
-        ACCEPTANCE_TIMEOUT, ADDRESSES_MAX, CONNECTION_WINDOW, DIAL_TIMEOUT, HEADER_LIST_MAX, KEEPALIVE_INTERVAL,
-        KEEPALIVE_TIMEOUT, STREAM_WINDOW,
+        ACCEPTANCE_TIMEOUT, ADDRESSES_MAX, CONNECTION_WINDOW, DIAL_TIMEOUT, FRAME_LEN_MAX, HEADER_LIST_MAX,
+        KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, RECEIVE_LEN, STREAM_WINDOW,
     },
     tls,
 };
@@ -177,6 +177,7 @@ impl Dialer {
             .map_err(|e| TransportError::Addresses { got: e.to_string() })?
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_LEN_MAX)
             .http2_max_header_list_size(HEADER_LIST_MAX)
             // Not while idle: stock servers cut off peers that ping without a call.
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -191,7 +192,7 @@ impl Dialer {
 struct Connector(Arc<Route>);
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<TlsStream<BufReader<TcpStream>>>;
     type Error = TransportError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
 
@@ -212,7 +213,7 @@ struct Route {
 }
 
 impl Route {
-    async fn dial(&self) -> Result<TlsStream<TcpStream>, TransportError> {
+    async fn dial(&self) -> Result<TlsStream<BufReader<TcpStream>>, TransportError> {
         let mut attempts = Vec::new();
         for address in &self.addresses {
             let candidates = match resolve(address).await {
@@ -240,12 +241,13 @@ impl Route {
         }
     }
 
-    async fn reach(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>, TransportError> {
+    async fn reach(&self, address: SocketAddr) -> Result<TlsStream<BufReader<TcpStream>>, TransportError> {
         let failed =
             |error: io::Error| TransportError::Unreachable { address: address.to_string(), why: error.to_string() };
         let broken = |error: io::Error| TransportError::from_handshake(&error);
         let tcp = TcpStream::connect(address).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
+        let tcp = BufReader::with_capacity(RECEIVE_LEN, tcp);
         let mut tls = self.tls.connect(ServerName::from(address.ip()), tcp).await.map_err(broken)?;
         let group = tls.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
         // Nothing else was offered; a server that found another way in is not to be trusted.

@@ -14,7 +14,7 @@ pub const HEADER_LIST_MAX: u32 = 16 << 10;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Handshakes under way at once. Peers are nobody yet, and each costs a key exchange and about
-/// 64 KiB; further ones wait in the kernel's backlog.
+/// 128 KiB; further ones wait in the kernel's backlog.
 pub const HANDSHAKES_MAX: usize = 128;
 
 /// Connections at once. A cluster of a thousand nodes holds one each; below a common
@@ -32,6 +32,15 @@ pub const REQUESTS_PER_PEER: usize = 128;
 
 /// The same for an auditor, which drives audits and repairs of a whole cluster at once.
 pub const REQUESTS_PER_AUDITOR: usize = 512;
+
+/// Bytes of an HTTP/2 frame. The protocol's own default of 16 KiB costs a header, a TLS record of its
+/// nine bytes and a turn of the scheduler for every 16 KiB of a shard; a peer can make us hold one such
+/// frame a connection before it is looked at.
+pub const FRAME_LEN_MAX: u32 = 256 << 10;
+
+/// Bytes taken from a socket at once. TLS by itself asks for 4 KiB at a time: five calls of the kernel
+/// for one record. Held by every connection, so a few records and no more.
+pub const RECEIVE_LEN: usize = 64 << 10;
 
 /// Unread bytes a stream may buffer: a few network round trips of a fast disk.
 pub const STREAM_WINDOW: u32 = 1 << 20;

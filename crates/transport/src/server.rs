@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::{AbortHandle, JoinSet},
@@ -29,8 +29,9 @@ use crate::{
     ClusterName, KeyExchange, PeerIdentity, TlsMaterial, TransportError,
     identity::CertificateNames,
     limits::{
-        CONNECTION_AGE_MAX, CONNECTION_WINDOW, CONNECTIONS_MAX, CONNECTIONS_PER_PEER, HANDSHAKE_TIMEOUT,
-        HANDSHAKES_MAX, HEADER_LIST_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW, STREAMS_PER_CONNECTION,
+        CONNECTION_AGE_MAX, CONNECTION_WINDOW, CONNECTIONS_MAX, CONNECTIONS_PER_PEER, FRAME_LEN_MAX, HANDSHAKE_TIMEOUT,
+        HANDSHAKES_MAX, HEADER_LIST_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, RECEIVE_LEN, STREAM_WINDOW,
+        STREAMS_PER_CONNECTION,
     },
     occupancy::{Occupancy, Place},
     tls,
@@ -74,6 +75,7 @@ pub fn builder() -> tonic::transport::Server {
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_LEN_MAX)
         .http2_max_header_list_size(HEADER_LIST_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -250,11 +252,14 @@ impl Door {
         let _ = out.send(stream).await;
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, PeerIdentity), TransportError> {
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+    ) -> Result<(TlsStream<BufReader<TcpStream>>, PeerIdentity), TransportError> {
         let broken = |error: io::Error| TransportError::from_handshake(&error);
         // Small messages, answered one by one: Nagle would hold each for a round trip.
         tcp.set_nodelay(true).map_err(broken)?;
-        let tls = self.tls.accept(tcp).await.map_err(broken)?;
+        let tls = self.tls.accept(BufReader::with_capacity(RECEIVE_LEN, tcp)).await.map_err(broken)?;
         let session = tls.get_ref().1;
         let incomplete = |what: &str| TransportError::Handshake { why: format!("no {what} after the handshake") };
         let certificate =
@@ -284,7 +289,7 @@ pub struct Connection {
 /// One connection of a known peer. Gives its place back when dropped.
 #[derive(Debug)]
 pub struct PeerStream {
-    tls: TlsStream<TcpStream>,
+    tls: TlsStream<BufReader<TcpStream>>,
     connection: Connection,
     preface: Option<Preface>,
     _place: Place,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, PeerIncompatible, RootCertStore,
-    ServerConfig, SignatureScheme,
+    ServerConfig, SignatureScheme, SupportedCipherSuite,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -16,7 +16,7 @@ use rustls::{
     },
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms,
-        aws_lc_rs::{default_provider, kx_group},
+        aws_lc_rs::{cipher_suite, default_provider, kx_group},
         verify_tls13_signature,
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -36,14 +36,26 @@ const ALPN_H2: &[u8] = b"h2";
 /// The group that our own binaries require of each other.
 pub(crate) const HYBRID: NamedGroup = NamedGroup::X25519MLKEM768;
 
+/// AES-128-GCM first: a quarter faster than AES-256 on the bytes that are most of what we send, and those
+/// are sealed with AES-256 before they come here. TLS keeps the rest (names, sizes, grants) for their hour.
+fn suites() -> Vec<SupportedCipherSuite> {
+    vec![
+        cipher_suite::TLS13_AES_128_GCM_SHA256,
+        cipher_suite::TLS13_AES_256_GCM_SHA384,
+        cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ]
+}
+
 /// aws-lc-rs with the hybrid group first and plain X25519 behind it: what a server takes.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519], ..default_provider() })
+    let kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519];
+    Arc::new(CryptoProvider { kx_groups, cipher_suites: suites(), ..default_provider() })
 }
 
 /// The same with the hybrid group only: what our clients offer.
 fn hybrid_provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { kx_groups: vec![kx_group::X25519MLKEM768], ..default_provider() })
+    let kx_groups = vec![kx_group::X25519MLKEM768];
+    Arc::new(CryptoProvider { kx_groups, cipher_suites: suites(), ..default_provider() })
 }
 
 /// For a listener: a client certificate of our cluster is required.
