@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use holdfast_dispersal::{ReadPlan, SegmentRead};
 use holdfast_protocol::{
     effect::Token,
@@ -14,11 +15,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::{MetShard, fetch::fetch, places::Part};
 use crate::{ClientError, Links, clock::Clock};
 
-/// Bytes of one shard as they came, masked.
+/// Bytes of one shard as they came, masked: pieces in order, which are together the range.
 struct Came {
     shard: ShardIndex,
     range: ByteRange,
-    bytes: Vec<u8>,
+    pieces: Vec<Bytes>,
 }
 
 /// The bytes of a part, ready to be put together.
@@ -45,19 +46,24 @@ impl Fetched {
         shards.len() as u64
     }
 
-    /// Unmasks and decodes; gives the sealed bytes in order. Blocks. Each shard's bytes are dropped once
-    /// they are taken in, so that little is held twice.
+    /// Unmasks and decodes; gives the sealed bytes in order. Blocks. Each piece is dropped once it is
+    /// taken in, so that little is held twice.
     pub(super) fn assemble(self, sink: impl FnMut(&[u8])) -> Result<(), ClientError> {
         let Self { part, plan, came, .. } = self;
         let fetches = plan.fetches().to_vec();
         let mut read = SegmentRead::new(plan, part.place.masks.clone());
-        let mut wanted: Vec<_> = fetches.into_iter().map(Some).collect();
-        for Came { shard, range, bytes } in came {
-            let here = |fetch: &holdfast_dispersal::Fetch| fetch.shard == shard && range.contains(fetch.range);
-            for slot in &mut wanted {
-                let Some(fetch) = slot.take_if(|fetch| here(fetch)) else { continue };
-                let from = (fetch.range.start() - range.start()) as usize;
-                read.absorb(shard, fetch.range.start(), &bytes[from..from + fetch.range.len() as usize])?;
+        for Came { shard, range, pieces } in came {
+            let mut at = range.start();
+            for piece in pieces {
+                let here = ByteRange::at(at, piece.len() as u64).unwrap_or(ByteRange::first(0));
+                for fetch in fetches.iter().filter(|fetch| fetch.shard == shard) {
+                    let wanted = here.intersect(fetch.range);
+                    if !wanted.is_empty() {
+                        let from = (wanted.start() - at) as usize;
+                        read.absorb(shard, wanted.start(), &piece[from..from + wanted.len() as usize])?;
+                    }
+                }
+                at = here.end();
             }
         }
         Ok(read.read(sink)?)
@@ -100,7 +106,7 @@ struct Reading<'a> {
     links: Links,
     part: &'a Part,
     machine: SegmentGet,
-    tasks: JoinSet<(Token, Result<Vec<u8>, Trouble>)>,
+    tasks: JoinSet<(Token, Result<Vec<Bytes>, Trouble>)>,
     flying: BTreeMap<Token, (ShardIndex, ByteRange, AbortHandle)>,
     came: BTreeMap<Token, Came>,
     bytes: u64,
@@ -155,12 +161,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn told(&mut self, token: Token, reply: Result<Vec<u8>, Trouble>) -> Event {
+    fn told(&mut self, token: Token, reply: Result<Vec<Bytes>, Trouble>) -> Event {
         let Some((shard, range, _)) = self.flying.remove(&token) else { return Event::Tick };
         match reply {
-            Ok(bytes) => {
-                self.bytes += bytes.len() as u64;
-                self.came.insert(token, Came { shard, range, bytes });
+            Ok(pieces) => {
+                self.bytes += range.len();
+                self.came.insert(token, Came { shard, range, pieces });
                 Event::Came(token)
             }
             Err(trouble) => {

@@ -1,18 +1,23 @@
 //! Calls with one answer: challenges, lists, deletions, records, stats.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use holdfast_protocol::message::{Answer, NodeReply, NodeRequest, Receipt};
 use holdfast_types::SignedGrant;
 use holdfast_wire::{
-    convert::{CHUNK_LEN_MAX, ListShards, PutPart, PutRecord, ShardPage, Statement, list_reply},
+    MESSAGE_LEN_MAX,
+    convert::{ListShards, PutPart, PutRecord, ShardPage, Statement, list_reply},
     pb::node::v1 as pb,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Code, Response, Status, Streaming, body::Body, client::GrpcService, codec::Codec};
+use tonic_prost::ProstCodec;
 
-use super::{LinkError, NodeLink};
+use super::{LinkError, NodeLink, body::ShardBody};
+
+/// The method's path, which the test of a real put holds to the schema.
+const PUT_SHARD: &str = "/holdfast.node.v1.NodeService/PutShard";
 
 impl NodeLink {
     /// Sends a request of the core and waits no longer than `timeout`.
@@ -55,12 +60,10 @@ impl NodeLink {
     /// node's word; its signature is for the caller to verify.
     pub async fn put<S>(&self, grant: &SignedGrant, replace: bool, bytes: S) -> Result<Receipt, LinkError>
     where
-        S: Stream<Item = Bytes> + Send + 'static,
+        S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
         let header = PutPart::Header { grant: Box::new(*grant), replace };
-        let chunks = bytes.flat_map(|bytes| futures::stream::iter(chunks(bytes))).map(PutPart::Chunk);
-        let parts = futures::stream::once(async { header }).chain(chunks).map(pb::PutShardRequest::from);
-        let reply = self.said(self.stub.clone().put_shard(Request::new(parts)).await)?;
+        let reply = self.send(ShardBody::new(&header.into(), bytes)).await.map_err(|status| self.failed(status))?;
         let receipt = Receipt::try_from(reply).map_err(|error| self.malformed(&error))?;
         let of = &grant.grant;
         if receipt.node != self.node || receipt.shard.as_bytes() != &of.content || receipt.len != of.len {
@@ -71,21 +74,33 @@ impl NodeLink {
         Ok(receipt)
     }
 
+    /// What the generated client does, with a body of our own.
+    async fn send<S>(&self, body: ShardBody<S>) -> Result<pb::PutShardResponse, Status>
+    where
+        S: Stream<Item = Bytes> + Send + Unpin + 'static,
+    {
+        let mut channel = self.channel.clone();
+        poll_fn(|cx| channel.poll_ready(cx)).await.map_err(|error| Status::from_error(error.into()))?;
+        let request = http::Request::post(PUT_SHARD)
+            .version(http::Version::HTTP_2)
+            .header(http::header::TE, "trailers")
+            .header(http::header::CONTENT_TYPE, "application/grpc")
+            .body(Body::new(body))
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let response = channel.call(request).await.map_err(|error| Status::from_error(error.into()))?;
+        if let Some(status) = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok) {
+            return Err(status);
+        }
+        let decoder = ProstCodec::<pb::PutShardRequest, pb::PutShardResponse>::default().decoder();
+        let (code, body) = (response.status(), response.into_body());
+        let mut replies = Streaming::new_response(decoder, body, code, None, Some(MESSAGE_LEN_MAX));
+        let reply = replies.message().await?.ok_or_else(|| Status::internal("expected an answer, got none"))?;
+        // An error behind the answer is an error.
+        replies.trailers().await?;
+        Ok(reply)
+    }
+
     fn said<T>(&self, reply: Result<Response<T>, Status>) -> Result<T, LinkError> {
         reply.map(Response::into_inner).map_err(|status| self.failed(status))
     }
-}
-
-/// Bytes of a chunk that is sent: each stream's encoder holds about two of them, and a put has dozens of
-/// streams. Below what the wire takes.
-const CHUNK_LEN: usize = 256 << 10;
-const _: () = assert!(CHUNK_LEN <= CHUNK_LEN_MAX);
-
-/// Cuts a buffer to chunks the wire takes, without a copy.
-fn chunks(mut bytes: Bytes) -> Vec<Bytes> {
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(CHUNK_LEN));
-    while !bytes.is_empty() {
-        out.push(bytes.split_to(bytes.len().min(CHUNK_LEN)));
-    }
-    out
 }

@@ -1,6 +1,7 @@
 //! Links to nodes: one channel each, dialled when first used, kept while its addresses stand. What
 //! comes over a link is checked in form here and in content by whoever asked.
 
+mod body;
 mod call;
 mod commitments;
 mod shard;
@@ -96,6 +97,8 @@ pub(crate) fn said(status: &Status) -> WireError {
 pub struct NodeLink {
     node: NodeId,
     stub: NodeServiceClient<Channel>,
+    /// The stub's own, for the one call that it is too slow for.
+    channel: Channel,
 }
 
 impl NodeLink {
@@ -157,10 +160,10 @@ impl Links {
         let parsed: Vec<Address> =
             addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>().map_err(unreachable)?;
         let channel = self.dialer.connect_lazy(Subject::Node(node), &parsed).map_err(unreachable)?;
-        let stub = NodeServiceClient::new(channel)
+        let stub = NodeServiceClient::new(channel.clone())
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        let link = NodeLink { node, stub };
+        let link = NodeLink { node, stub, channel };
         known.insert(node, Known { addresses: addresses.to_vec(), link: link.clone() });
         Ok(link)
     }

@@ -64,7 +64,8 @@ impl Coder {
         }
         let len = segment.bytes.len() as u64;
         let secret = PlacementSecret::from_bytes(chance::draw()?);
-        let encoded = self.encoder.encode(segment.bytes, &secret)?;
+        let parity = upload.spare.parity().unwrap_or_default();
+        let encoded = self.encoder.encode_into(segment.bytes, parity, &secret)?;
         let binding = self.binding(&encoded);
         let for_recovery = upload.recovery.wrap(&binding, &secret, Seed(chance::draw()?))?;
         let spec = SegmentSpec {

@@ -255,7 +255,9 @@ impl Driver<'_> {
                 }
             }
             Effect::Release { segment, owed } => {
-                self.live.remove(&segment);
+                if let Some(live) = self.live.remove(&segment) {
+                    self.upload.spare.take_back(live.shards, usize::from(self.upload.terms.code.data()));
+                }
                 self.journal.durable(segment)?;
                 self.done.segments += 1;
                 self.done.owed_shards += u64::from(owed);

@@ -10,6 +10,7 @@ mod many;
 mod records;
 mod resume;
 mod seal;
+mod spare;
 mod witness;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::{
 use journal::{Journal, State};
 pub use many::{ManyReport, Outcome};
 use seal::Sealing;
+use spare::Spare;
 
 /// Coded bytes of segments that are being filled, coded and sent at once: with the buffers of the
 /// connections and the process itself, a client stays below 256 MiB.
@@ -91,6 +93,7 @@ pub(crate) struct Upload {
     pub(crate) progress: Arc<dyn Progress>,
     /// One for each segment that may be in memory.
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) spare: Spare,
 }
 
 impl Client {
@@ -205,7 +208,16 @@ impl Client {
         let at_once = (IN_FLIGHT_LEN_MAX / stored).clamp(1, SEGMENTS_AT_ONCE);
         let (policy, media_type) = (policy.to_owned(), options.media_type.clone());
         let room = Arc::new(Semaphore::new(at_once as usize));
-        Ok(Upload { id, policy, media_type, terms, recovery, progress: progress.clone(), room })
+        Ok(Upload {
+            id,
+            policy,
+            media_type,
+            terms,
+            recovery,
+            progress: progress.clone(),
+            room,
+            spare: Spare::default(),
+        })
     }
 
     /// What cannot go on leaves nothing behind; what can, keeps its journal.

@@ -154,6 +154,9 @@ impl Line {
         if self.room.is_none() {
             let room = self.runtime.block_on(self.upload.room.clone().acquire_owned());
             self.room = Some(room.map_err(|_| Stop::Unheard)?);
+            if let Some(buffer) = self.upload.spare.data() {
+                self.cutter.reuse(buffer);
+            }
         }
         let Some(segment) = self.cutter.push(object, frame.stream_offset, &frame.bytes) else { return Ok(()) };
         self.snapshot.current = current(&mut self.snapshot)?;
@@ -223,11 +226,12 @@ impl Run {
             owes_bytes = false;
             let frames = object.sealer.push(&self.block[..len])?;
             self.upload.progress.plain(len as u64);
-            for frame in &frames {
+            for frame in frames {
                 if self.keep {
                     object.prefix.update(&self.before[..behind]);
                 }
-                self.put_frame(&mut object, frame)?;
+                self.put_frame(&mut object, &frame)?;
+                object.sealer.reuse(frame.bytes);
             }
             std::mem::swap(&mut self.block, &mut self.before);
             behind = len;
