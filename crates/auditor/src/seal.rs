@@ -65,7 +65,7 @@ impl WitnessKey {
         let aad = Aad::from(associated(segment, index, id));
         let plain = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut body).map_err(|_| forged())?;
         let (seed, y) = plain.split_first_chunk::<32>().ok_or_else(forged)?;
-        let y = <[u8; 32]>::try_from(&*y).map_err(|_| forged())?;
+        let y = <[u8; 32]>::try_from(y).map_err(|_| forged())?;
         Ok(Witness { id, seed: WitnessSeed::new(*seed), y })
     }
 }
