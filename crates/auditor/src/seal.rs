@@ -48,7 +48,7 @@ impl WitnessKey {
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut *plain)
             .map_err(|_| "a witness was not sealed".to_owned())?;
         let sealed = [&nonce[..], &plain[..]].concat();
-        Ok(SealedWitness { index, id: witness.id, sealed })
+        Ok(SealedWitness { index, id: witness.id, sealed, list: None })
     }
 
     /// The inverse; fails for what was sealed for another shard, under another key, or changed since.

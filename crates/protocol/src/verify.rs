@@ -42,6 +42,14 @@ impl CheckedList {
     }
 }
 
+#[cfg(test)]
+impl CheckedList {
+    /// The same list, with another's points kept beside it.
+    pub(crate) fn rotten(&self, other: &Self) -> Self {
+        Self { list: self.list.clone(), points: other.points.clone() }
+    }
+}
+
 /// Why bytes are no list to verify with.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ListFault {

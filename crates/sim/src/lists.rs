@@ -68,7 +68,7 @@ impl World {
             let plain = witness.seed.expose().iter().chain(&witness.y);
             let stream = seal_stream(self.auditor.recovery.as_bytes(), witness.id);
             let sealed = plain.zip(stream).map(|(byte, key)| byte ^ key).collect();
-            SealedWitness { index: *index, id: witness.id, sealed }
+            SealedWitness { index: *index, id: witness.id, sealed, list: None }
         };
         witnesses.iter().map(seal).collect()
     }

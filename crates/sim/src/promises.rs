@@ -312,7 +312,9 @@ impl World {
             let named = |verdict: &Verdict| {
                 verdict.node == id && verdict.exceptions.iter().any(|exception| exception.shard == harm.shard)
             };
-            segments.contains(&harm.segment) && !verdicts[harm.verdicts..].iter().any(named)
+            // What a hostile client put is not waited for: it may be whole before anybody samples it.
+            let waited_for = segments.contains(&harm.segment) && !self.ledger.is_hostile(&harm.segment);
+            waited_for && !verdicts[harm.verdicts..].iter().any(named)
         });
         if let Some(harm) = unjudged {
             let what = format!("node {}: shard {} was harmed, and no verdict says so", harm.node, harm.shard);

@@ -12,13 +12,15 @@ use holdfast_protocol::{
     model::{NodeRow, SealedWitness, StagedSegment, UploadRow},
     store::{StoreOp, StoreReply},
     upload,
+    verify::CheckedList,
+    witness::WitnessId,
 };
 use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
-        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, ShardWitness,
-        StageSegment, Staged, StagedSegmentView, UploadTerms,
+        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, ShardCommitments,
+        ShardWitness, StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };
@@ -96,7 +98,8 @@ impl Api {
         avoid.extend(self.0.over_debt.read().unwrap_or_else(std::sync::PoisonError::into_inner).iter());
         avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
         avoid.extend(self.perhaps_deleting(&stage.segment.shards).await?);
-        let witnesses = self.seal(&stage)?;
+        let mut witnesses = self.seal(&stage)?;
+        witnesses.extend(self.keep_lists(&stage).await?);
         let spec = spec(stage);
         let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
         let expires = clock::wall() + self.0.profile.upload_expiry;
@@ -126,6 +129,31 @@ impl Api {
         let seal = |of: &ShardWitness| self.0.witnesses.seal(stage.segment.id, of.index, &of.witness);
         let sealed: Result<_, String> = stage.witnesses.iter().map(seal).collect();
         sealed.map_err(|why| WireError::new(ErrorCode::Bug, why).into())
+    }
+
+    /// Keeps the lists that the client computed itself. They stand on its word: what is looked at here is that folds can
+    /// be verified with them at all.
+    async fn keep_lists(&self, stage: &StageSegment) -> Result<Vec<SealedWitness>, Status> {
+        if stage.commitments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (lists, len, own) = (self.0.lists.clone(), stage.segment.shard_len, stage.commitments.clone());
+        let keep = move || -> Result<Vec<SealedWitness>, WireError> {
+            let invalid = |why: String| WireError::new(ErrorCode::Invalid, why);
+            let mut kept = Vec::with_capacity(own.len());
+            for ShardCommitments { index, list } in own {
+                let list = CheckedList::decode(&list).map_err(|fault| invalid(format!("shard {index}: {fault}")))?;
+                if !list.list().fits(len) {
+                    let got = list.list().commitments().len();
+                    return Err(invalid(format!("shard {index}: {got} commitments for a shard of {len} bytes")));
+                }
+                let digest = lists.keep_checked(list).map_err(|error| WireError::new(ErrorCode::Retry, error))?;
+                kept.push(SealedWitness { index, id: WitnessId([0; 16]), sealed: Vec::new(), list: Some(digest) });
+            }
+            Ok(kept)
+        };
+        let kept = tokio::task::spawn_blocking(keep).await;
+        Ok(kept.map_err(|error| WireError::new(ErrorCode::Bug, error))??)
     }
 
     /// How many of the receipts hold.

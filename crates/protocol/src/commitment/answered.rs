@@ -44,7 +44,7 @@ impl Commitments {
                 self.go_on(shard, ctx);
             }
             CommitOutcome::NotYet { retry_after } => self.wait(shard, retry_after, ctx.now.mono),
-            // A node from before, or words that are none: today's way, without its help.
+            // A node from before, or words that are none: the shard is read without its help.
             CommitOutcome::NoClaim { .. } => {
                 shard.without = true;
                 self.go_on(shard, ctx);
@@ -56,7 +56,7 @@ impl Commitments {
     fn wait(&mut self, shard: Shard, retry_after: Millis, now: Mono) {
         self.backoff.succeeded(&shard.placement.node);
         let again = Millis(retry_after.0.clamp(AGAIN_MIN.0, AGAIN_MAX.0));
-        self.waiting.insert(shard.key(), (now + again, shard));
+        self.waiting.insert(now + again, shard);
     }
 
     fn revealed(&mut self, mut shard: Shard, outcome: CommitOutcome, ctx: &mut Context<'_>) {

@@ -16,6 +16,7 @@ mod answered;
 mod debt;
 mod record;
 mod shard;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -25,6 +26,7 @@ pub(crate) use self::debt::Debts;
 use self::{
     record::Records,
     shard::{Key, Next, Shard},
+    waiting::Waiting,
 };
 use crate::{
     backoff::Backoff,
@@ -92,7 +94,7 @@ pub(crate) struct Commitments {
     next_look: Mono,
     work: BTreeMap<Token, Work>,
     /// "Not yet", or too busy for an opening.
-    waiting: BTreeMap<Key, (Mono, Shard)>,
+    waiting: Waiting,
     /// What comes next needs a place that is taken.
     ready: VecDeque<Shard>,
     hands: VecDeque<Placement>,
@@ -147,7 +149,7 @@ impl Commitments {
 
     fn is_under_way(&self, key: &Key) -> bool {
         let at_work = self.work.values().any(|work| work.step != Step::Hand && work.shard.key() == *key);
-        at_work || self.waiting.contains_key(key) || self.ready.iter().any(|shard| shard.key() == *key)
+        at_work || self.waiting.contains(key) || self.ready.iter().any(|shard| shard.key() == *key)
     }
 
     fn at_work(&self, node: Option<&NodeId>, of: impl Fn(Step) -> bool) -> usize {
@@ -168,12 +170,8 @@ impl Commitments {
             let Some(shard) = self.ready.pop_front() else { break };
             self.go_on(shard, ctx);
         }
-        let now = ctx.now.mono;
-        let due: Vec<Key> = self.waiting.iter().filter(|(_, (at, _))| *at <= now).map(|(key, _)| *key).collect();
-        for key in due {
-            if let Some((_, shard)) = self.waiting.remove(&key) {
-                self.go_on(shard, ctx);
-            }
+        while let Some(shard) = self.waiting.take_due(ctx.now.mono) {
+            self.go_on(shard, ctx);
         }
         while self.at_work(None, |step| step == Step::Claim) < CLAIMS_MAX && self.ready.len() < READY_MAX {
             let Some(shard) = self.queue.pop_front() else { break };
@@ -188,9 +186,8 @@ impl Commitments {
         let (key, node) = (shard.key(), &shard.placement.node);
         let audited = ctx.nodes.get(node).is_some_and(|row| row.life.is_audited());
         let bad = self.bad.contains_key(&key) || self.set.contains(&key);
-        let waiting = self.waiting.values().filter(|(_, other)| other.placement.node == *node).count();
         let asked = self.at_work(Some(node), |step| step == Step::Claim);
-        let room = waiting + asked < WAITING_PER_NODE || shard.is_overdue(ctx.now, ctx.profile);
+        let room = self.waiting.of(node) + asked < WAITING_PER_NODE || shard.is_overdue(ctx.now, ctx.profile);
         audited && !bad && room && self.backoff.is_free(node, ctx.now.mono) && !self.is_under_way(&key)
     }
 

@@ -13,4 +13,6 @@ pub use placement::{CommitmentState, DAMAGED_RANGES_MAX, Placement, Provenance, 
 pub use repair::{DeletionRow, Lease, RepairRow, RepairState};
 pub use upload::{Assignment, ExtentRow, ObjectRow, StagedSegment, StagedSpan, UploadRow};
 pub use verdict::{AuditRow, BlobRef, Cause, Exception, Fault, Lane, Outcome, Verdict};
-pub use witness::{CommitmentCounts, Debt, PendingShard, SEALED_WITNESS_MAX, SealedWitness, WitnessRow, WitnessState};
+pub use witness::{
+    CommitmentCounts, Debt, NO_LIST, PendingShard, SEALED_WITNESS_MAX, SealedWitness, WitnessRow, WitnessState,
+};

@@ -15,9 +15,15 @@ pub struct SealedWitness {
     pub index: ShardIndex,
     /// Its name.
     pub id: WitnessId,
-    /// Seed and y; at most [`SEALED_WITNESS_MAX`] bytes.
+    /// Seed and y; at most [`SEALED_WITNESS_MAX`] bytes. Empty with a list.
     pub sealed: Vec<u8>,
+    /// The client computed the shard's commitments itself, instead: the digest of its list, which the driver keeps. It
+    /// stands on the client's word from the commit on, as if its witness had judged it.
+    pub list: Option<[u8; 32]>,
 }
+
+/// What a witness is burnt with whose secret may be out for a list that nobody knows: no list has this digest.
+pub const NO_LIST: [u8; 32] = [0; 32];
 
 /// Whether a witness can still judge a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,7 +22,8 @@ pub const ROWS_MAX: u32 = 4096;
 /// An operation on the catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreOp {
-    /// Raises the epoch above `above` and its own, and returns the new one.
+    /// Raises the epoch above `above` and its own, and returns the new one. Unless it is the first,
+    /// burns every fresh witness, for no list: the catalog may be an old copy, and its later self may have told their secrets.
     RaiseEpoch {
         /// The highest epoch any node reported.
         above: u64,
@@ -95,7 +96,7 @@ pub enum StoreOp {
     /// [`crate::store::rules::commit_fault`] (too few receipts, an extent outside the upload's segments). Idempotent: a second
     /// one answers those of its segments that are still there. An object that its owner has already is left as it is; segments that no new object
     /// refers to do not enter the catalog and their shards are queued for deletion. Of the others, assignments with a
-    /// receipt become placements (good, pending, version 1, no fence); those without are absent, and their
+    /// receipt become placements (good, [`crate::store::rules::first_commitment`], version 1, no fence); those without are absent, and their
     /// reservation is freed. The new segments need a description ([`StoreOp::Undescribed`]).
     CommitUpload {
         /// The upload.

@@ -7,7 +7,7 @@ use holdfast_types::{SegmentId, ShardId, ShardIndex};
 
 use crate::{
     model::{
-        CommitmentState, Provenance, SEALED_WITNESS_MAX, SealedWitness, SegmentRow, StagedSegment, StagedSpan,
+        CommitmentState, NO_LIST, Provenance, SEALED_WITNESS_MAX, SealedWitness, SegmentRow, StagedSegment, StagedSpan,
         UploadRow, WitnessRow, WitnessState,
     },
     store::NewObject,
@@ -116,9 +116,22 @@ pub fn witness_fault(segment: &SegmentRow, witnesses: &[SealedWitness]) -> Optio
             let total = segment.code.total();
             return Some(format!("expected one witness a shard at most, indices below {total}, got {index} as well"));
         }
-        let fits = (1..=SEALED_WITNESS_MAX).contains(&len);
-        (!fits).then(|| format!("expected a sealed witness of 1 to {SEALED_WITNESS_MAX} bytes, got {len}"))
+        let fits = if witness.list.is_some() { len == 0 } else { (1..=SEALED_WITNESS_MAX).contains(&len) };
+        (!fits).then(|| {
+            format!("expected a sealed witness of 1 to {SEALED_WITNESS_MAX} bytes, or a list and none, got {len}")
+        })
     })
+}
+
+/// How a shard begins whose client gave this with it: on the client's word for the list that it computed itself, or
+/// without commitments.
+pub fn first_commitment(witness: Option<&WitnessRow>) -> CommitmentState {
+    match witness.map(|row| row.state) {
+        Some(WitnessState::Burnt(digest)) if digest != NO_LIST => {
+            CommitmentState::Accepted { digest, provenance: Provenance::ClientWitness }
+        }
+        Some(WitnessState::Burnt(_) | WitnessState::Fresh) | None => CommitmentState::Pending,
+    }
 }
 
 /// Why a witness cannot be burnt. Attack: whoever comes second, with whatever list, may know the secret already.

@@ -7,9 +7,13 @@ use holdfast_protocol::{
 use holdfast_types::{AuditId, Incarnation, NodeId, PublicKey, VolumeId, Wall, ZoneName};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::codec::{Result, bytes, damaged, int, life, life_word, maybe_uint, text, uint};
+use super::{
+    codec::{Result, bytes, damaged, int, life, life_word, maybe_uint, text, uint},
+    witnesses,
+};
 
 pub(super) async fn raise_epoch(db: &mut SqliteConnection, above: u64) -> Result<StoreReply> {
+    witnesses::burn_all(db).await?;
     // The counter starts anew: fences order by epoch first.
     let row = sqlx::query("UPDATE meta SET epoch = MAX(epoch, ?) + 1, counter = 0 RETURNING epoch")
         .bind(int(above)?)

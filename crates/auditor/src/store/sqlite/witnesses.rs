@@ -2,7 +2,7 @@
 
 use holdfast_protocol::{
     model::{
-        CommitmentCounts, CommitmentState, Debt, PendingShard, SEALED_WITNESS_MAX, SealedWitness, WitnessRow,
+        CommitmentCounts, CommitmentState, Debt, NO_LIST, PendingShard, SEALED_WITNESS_MAX, SealedWitness, WitnessRow,
         WitnessState,
     },
     store::{StoreReply, rules},
@@ -20,11 +20,12 @@ use super::{
 /// Of a segment that is only staged: of two for one shard the later counts.
 pub(super) async fn stage(db: &mut SqliteConnection, segment: SegmentId, witnesses: &[SealedWitness]) -> Result<()> {
     for witness in witnesses {
-        sqlx::query("INSERT OR REPLACE INTO witness (segment, idx, id, sealed) VALUES (?, ?, ?, ?)")
+        sqlx::query("INSERT OR REPLACE INTO witness (segment, idx, id, sealed, burnt) VALUES (?, ?, ?, ?, ?)")
             .bind(&segment.0[..])
             .bind(i64::from(witness.index.0))
             .bind(&witness.id.0[..])
             .bind(&witness.sealed[..])
+            .bind(witness.list.map(|digest| digest.to_vec()))
             .execute(&mut *db)
             .await?;
     }
@@ -35,6 +36,32 @@ pub(super) async fn stage(db: &mut SqliteConnection, segment: SegmentId, witness
 pub(super) async fn enter(db: &mut SqliteConnection, segment: SegmentId, at: Wall) -> Result<()> {
     let sql = "UPDATE witness SET since = ? WHERE segment = ?";
     sqlx::query(sql).bind(int(at.0)?).bind(&segment.0[..]).execute(db).await?;
+    Ok(())
+}
+
+/// How a shard begins; what has spoken is gone.
+pub(super) async fn first_commitment(
+    db: &mut SqliteConnection,
+    segment: SegmentId,
+    index: ShardIndex,
+) -> Result<CommitmentState> {
+    let first = rules::first_commitment(witness(db, segment, index).await?.as_ref());
+    if first != CommitmentState::Pending {
+        forget(db, segment, index).await?;
+    }
+    Ok(first)
+}
+
+async fn forget(db: &mut SqliteConnection, segment: SegmentId, index: ShardIndex) -> Result<()> {
+    let sql = "DELETE FROM witness WHERE segment = ? AND idx = ?";
+    sqlx::query(sql).bind(&segment.0[..]).bind(i64::from(index.0)).execute(db).await?;
+    Ok(())
+}
+
+/// Nobody knows any more whom their secrets were told; but for a catalog that had no epoch yet, which has no earlier self.
+pub(super) async fn burn_all(db: &mut SqliteConnection) -> Result<()> {
+    let sql = "UPDATE witness SET burnt = ? WHERE burnt IS NULL AND (SELECT epoch FROM meta) > 0";
+    sqlx::query(sql).bind(&NO_LIST[..]).execute(db).await?;
     Ok(())
 }
 
@@ -124,11 +151,7 @@ pub(super) async fn set_commitment(
         return Ok(StoreReply::Conflict(why));
     }
     if matches!(to, CommitmentState::Accepted { .. }) {
-        sqlx::query("DELETE FROM witness WHERE segment = ? AND idx = ?")
-            .bind(&segment.0[..])
-            .bind(i64::from(index.0))
-            .execute(&mut *db)
-            .await?;
+        forget(db, segment, index).await?;
     }
     let (digest, provenance) = commitment_columns(to);
     sqlx::query("UPDATE placement SET digest = ?, provenance = ?, version = version + 1 WHERE segment = ? AND idx = ?")

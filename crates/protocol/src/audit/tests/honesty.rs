@@ -153,6 +153,27 @@ fn lying_commitments_acquit_the_node_and_are_void() {
     world.assert_settled();
 }
 
+/// Attack: none; our own memory rots. The list is right, the affine points kept beside it are not, and every true fold
+/// fails.
+#[test]
+fn a_rotten_affine_cache_costs_the_node_nothing() {
+    let mut world = World::new();
+    let list = |world: &mut World, n| match world.placement(n).commitment {
+        CommitmentState::Accepted { digest, .. } => (digest, world.lists[&digest].clone()),
+        CommitmentState::Pending => panic!("accepted"),
+    };
+    let ((digest, right), (_, other)) = (list(&mut world, 0), list(&mut world, 1));
+    world.lists.insert(digest, std::sync::Arc::new(right.rotten(&other)));
+    world.run(10_000);
+    let verdicts = world.verdicts();
+    assert!(verdicts.iter().any(|verdict| verdict.outcome == Outcome::Inconclusive(Fault::Internal)), "{verdicts:?}");
+    assert!(verdicts.iter().all(|verdict| verdict.exceptions.is_empty()));
+    assert!(world.placement(0).standing.is_good());
+    assert_eq!(world.placement(0).commitment, CommitmentState::Pending);
+    assert_eq!(world.row().life, NodeLife::Active);
+    world.assert_settled();
+}
+
 #[test]
 fn a_list_that_we_lost_is_our_trouble_not_the_nodes() {
     let mut world = World::new();

@@ -115,7 +115,7 @@ pub(super) fn witness_of(index: ShardIndex, shard: &[u8]) -> Witness {
 impl World {
     /// Sealed: the catalog gets a name, the driver remembers the secret.
     pub(super) fn seal(&mut self, index: ShardIndex, witness: Witness) -> SealedWitness {
-        let sealed = SealedWitness { index, id: witness.id, sealed: witness.id.0.to_vec() };
+        let sealed = SealedWitness { index, id: witness.id, sealed: witness.id.0.to_vec(), list: None };
         self.secrets.insert(witness.id, witness);
         sealed
     }

@@ -43,7 +43,9 @@ promises! {
         a_place_fills_an_absent_index, a_place_of_other_content_is_refused, a_node_holds_one_shard_of_a_segment;
     witnesses: witnesses_come_with_their_segment_and_the_later_one_counts,
         witnesses_that_fit_no_shard_are_refused_with_their_segment, a_witness_is_burnt_once,
+        a_raised_epoch_burns_what_may_have_been_told,
         a_client_vouches_only_for_the_list_its_witness_was_burnt_with, no_witness_is_burnt_for_what_is_accepted,
+        a_list_that_the_client_computed_stands_on_its_word_from_the_commit_on,
         witnesses_go_with_their_segment, debts_and_counts_are_those_of_good_pending_shards;
     leases: one_lease_a_segment_at_a_time, fences_rise_across_release_and_epoch, a_lease_is_renewed_by_its_holder_only,
         a_release_by_a_former_holder_does_nothing, a_deleted_segment_has_no_lease;

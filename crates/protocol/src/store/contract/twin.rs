@@ -158,7 +158,9 @@ impl Walk {
         for index in (0..5).map(ShardIndex) {
             if self.chance.one_in(if index.0 < 4 { 2 } else { 30 }) {
                 let n = self.chance.number(2);
-                witnesses.push(SealedWitness { index, id: WitnessId([n; 16]), sealed: vec![n; 92] });
+                let list = self.chance.one_in(4).then_some([n; 32]);
+                let sealed = if list.is_some() { vec![] } else { vec![n; 92] };
+                witnesses.push(SealedWitness { index, id: WitnessId([n; 16]), sealed, list });
             }
         }
         StoreOp::StageSegment { staged: Box::new(staged), expires, witnesses }

@@ -5,14 +5,15 @@ use holdfast_types::{ShardIndex, Wall};
 use super::fixture::*;
 use crate::{
     model::{
-        CommitmentCounts, CommitmentState, Debt, PendingShard, Provenance, SealedWitness, WitnessRow, WitnessState,
+        CommitmentCounts, CommitmentState, Debt, NO_LIST, PendingShard, Provenance, SealedWitness, WitnessRow,
+        WitnessState,
     },
     store::{Store, StoreOp, StoreReply},
     witness::WitnessId,
 };
 
 fn sealed(index: u16, n: u8) -> SealedWitness {
-    SealedWitness { index: ShardIndex(index), id: WitnessId([n; 16]), sealed: vec![n; 92] }
+    SealedWitness { index: ShardIndex(index), id: WitnessId([n; 16]), sealed: vec![n; 92], list: None }
 }
 
 fn stage_with(n: u8, witnesses: Vec<SealedWitness>) -> StoreOp {
@@ -102,6 +103,27 @@ pub(super) fn a_witness_is_burnt_once(store: &mut dyn Store) {
     assert_eq!(store.apply(burn(7, 0, 1, 5)), StoreReply::NotFound);
 }
 
+/// Attack: a catalog restored from a copy that knows nothing of a reveal takes the same witness for fresh.
+pub(super) fn a_raised_epoch_burns_what_may_have_been_told(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1), sealed(1, 2)]);
+    // The first epoch: a new catalog has no earlier self.
+    store.apply(StoreOp::RaiseEpoch { above: 0 });
+    done(store, burn(1, 1, 2, 5));
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    done(store, stage_with(2, vec![sealed(0, 3)]));
+    store.apply(StoreOp::RaiseEpoch { above: 7 });
+    stage(store, staged(2, 2, 1, 0, [1, 2, 3, 4]), 4);
+    commit(store, 2, 1, vec![object(2, 1, vec![extent(0, 2, 0, 2 * SHARD)])]);
+    store.reopen();
+    let state = |store: &mut dyn Store, n, index| witness(store, n, index).map(|row| row.state);
+    assert_eq!(state(store, 1, 0), Some(WitnessState::Burnt(NO_LIST)));
+    assert_eq!(state(store, 1, 1), Some(WitnessState::Burnt([5; 32])));
+    assert_eq!(state(store, 2, 0), Some(WitnessState::Burnt(NO_LIST)));
+    conflict(store, burn(1, 0, 1, 6));
+    conflict(store, accept(1, 0, 6, Provenance::ClientWitness));
+}
+
 /// Attack: a list other than the burnt one is accepted on the witness's word.
 pub(super) fn a_client_vouches_only_for_the_list_its_witness_was_burnt_with(store: &mut dyn Store) {
     nodes(store, 4);
@@ -125,6 +147,26 @@ pub(super) fn a_client_vouches_only_for_the_list_its_witness_was_burnt_with(stor
         assert_eq!(store.apply(burn(1, index.0, 1, 5)), StoreReply::NotFound);
         assert_eq!(witness(store, 1, index.0), None);
     }
+}
+
+pub(super) fn a_list_that_the_client_computed_stands_on_its_word_from_the_commit_on(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    let own = |index: u16| SealedWitness { sealed: vec![], list: Some([8; 32]), ..sealed(index, 0) };
+    conflict(store, stage_with(1, vec![SealedWitness { sealed: vec![1], ..own(0) }]));
+    done(store, stage_with(1, vec![own(0), sealed(1, 2), own(3)]));
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 3);
+    commit(store, 1, 1, vec![object(1, 1, vec![extent(0, 1, 0, 2 * SHARD)])]);
+    store.reopen();
+    let provenance = Provenance::ClientWitness;
+    let word = CommitmentState::Accepted { digest: [8; 32], provenance };
+    assert_eq!((placement(store, 1, 0).commitment, placement(store, 1, 0).version), (word, 1));
+    assert_eq!(placement(store, 1, 1).commitment, CommitmentState::Pending);
+    assert_eq!(pending(store).len(), 2);
+    // Voided, it is judged by the bytes: the word was given once.
+    let (segment, index, to) = (segment_id(1), ShardIndex(0), CommitmentState::Pending);
+    done(store, StoreOp::SetCommitment { segment, index, expected: word, to });
+    assert_eq!(witness(store, 1, 0), None);
 }
 
 pub(super) fn no_witness_is_burnt_for_what_is_accepted(store: &mut dyn Store) {

@@ -7,6 +7,9 @@ use crate::{
 
 impl MapStore {
     pub(super) fn raise_epoch(&mut self, above: u64) -> StoreReply {
+        if self.epoch > 0 {
+            self.burn_all();
+        }
         self.epoch = self.epoch.max(above).saturating_add(1);
         self.counter = 0;
         StoreReply::Epoch(self.epoch)

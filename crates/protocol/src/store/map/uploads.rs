@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardIndex, UploadId, Wall};
 
 use crate::{
-    model::{CommitmentState, Placement, SealedWitness, StagedSegment, StagedSpan, Standing, UploadRow},
+    model::{Placement, SealedWitness, StagedSegment, StagedSpan, Standing, UploadRow},
     store::{
         FENCE_NONE, MapStore, NewObject, StoreReply,
         map::{Object, Segment, Upload, conflict, rows},
@@ -206,6 +206,7 @@ impl MapStore {
                 self.claims.remove(&(assignment.node, assignment.shard));
                 continue;
             };
+            let commitment = self.first_commitment(id, assignment.index);
             self.set_placement(Placement {
                 segment: id,
                 index: assignment.index,
@@ -213,7 +214,7 @@ impl MapStore {
                 len,
                 node: assignment.node,
                 sequence,
-                commitment: CommitmentState::Pending,
+                commitment,
                 standing: Standing::Good,
                 version: 1,
                 fence: FENCE_NONE,

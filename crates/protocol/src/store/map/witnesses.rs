@@ -6,8 +6,8 @@ use holdfast_types::{SegmentId, ShardIndex, Wall};
 
 use crate::{
     model::{
-        CommitmentCounts, CommitmentState, Debt, PendingShard, Placement, Provenance, SealedWitness, WitnessRow,
-        WitnessState,
+        CommitmentCounts, CommitmentState, Debt, NO_LIST, PendingShard, Placement, Provenance, SealedWitness,
+        WitnessRow, WitnessState,
     },
     store::{
         MapStore, StoreReply,
@@ -23,8 +23,9 @@ const BLOB_LEN: u64 = holdfast_types::BLOB_LEN;
 impl MapStore {
     /// Of a segment that is only staged: of two for one shard the later counts.
     pub(super) fn stage_witnesses(&mut self, segment: SegmentId, witnesses: Vec<SealedWitness>) {
-        for SealedWitness { index, id, sealed } in witnesses {
-            let row = WitnessRow { id, sealed, state: WitnessState::Fresh, since: Wall(0) };
+        for SealedWitness { index, id, sealed, list } in witnesses {
+            let state = list.map_or(WitnessState::Fresh, WitnessState::Burnt);
+            let row = WitnessRow { id, sealed, state, since: Wall(0) };
             self.witnesses.insert((segment, index), row);
         }
     }
@@ -35,9 +36,25 @@ impl MapStore {
         self.witnesses.range_mut(from..=to).for_each(|(_, row)| row.since = at);
     }
 
+    /// How a shard begins; what has spoken is gone.
+    pub(super) fn first_commitment(&mut self, segment: SegmentId, index: ShardIndex) -> CommitmentState {
+        let first = rules::first_commitment(self.witnesses.get(&(segment, index)));
+        if first != CommitmentState::Pending {
+            self.witnesses.remove(&(segment, index));
+        }
+        first
+    }
+
     /// The segment is gone.
     pub(super) fn drop_witnesses(&mut self, segment: SegmentId) {
         self.witnesses.retain(|(of, _), _| *of != segment);
+    }
+
+    /// Nobody knows any more whom their secrets were told.
+    pub(super) fn burn_all(&mut self) {
+        for row in self.witnesses.values_mut().filter(|row| row.state == WitnessState::Fresh) {
+            row.state = WitnessState::Burnt(NO_LIST);
+        }
     }
 
     fn pending(&self) -> impl Iterator<Item = &Placement> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_protocol::{
-    model::{CommitmentState, Placement, StagedSegment, Standing},
+    model::{Placement, StagedSegment, Standing},
     store::{FENCE_NONE, NewObject, StoreReply, rules},
 };
 use holdfast_types::{OwnerId, SegmentId, UploadId, Wall};
@@ -124,7 +124,7 @@ async fn enter(db: &mut SqliteConnection, staged: &StagedSegment) -> Result<()> 
             len: segment.shard_len,
             node: assignment.node,
             sequence,
-            commitment: CommitmentState::Pending,
+            commitment: witnesses::first_commitment(db, segment.id, assignment.index).await?,
             standing: Standing::Good,
             version: 1,
             fence: FENCE_NONE,
