@@ -306,11 +306,12 @@ pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, WireError>, code: Er
     assert!(error.message.contains(word), "{word:?} is not in {:?}", error.message);
 }
 
-/// Waits for what another task brings about, for ten seconds at most.
+/// Waits for what another task brings about. Long: the committer gives way to whatever else the machine does, other
+/// tests included, and nothing here is about how fast it is.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(180);
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "not within ten seconds: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "not within three minutes: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
