@@ -1,4 +1,4 @@
-//! A put: sources become objects, acknowledged all together, or, of many, each on its own ([`many`]). Where
+//! A put: sources become objects, acknowledged all together, or, of many, each on its own (see `put_many`). Where
 //! all sources are files, a journal is kept, and after a crash of the client the same put goes on where it
 //! was.
 
