@@ -65,16 +65,19 @@ fn version_1_is_read() {
 fn version_1_is_still_what_is_written() {
     let disk = FakeDisk::new();
     write(&disk);
+    // The room kept aside for a full disk says nothing, and may be absent: it is no part of the format.
+    let written: Vec<String> =
+        disk.files().into_iter().map(|(name, _)| name).filter(|name| name != "reserve").collect();
     if std::env::var_os("GOLDEN_WRITE").is_some() {
         std::fs::create_dir_all(golden()).unwrap();
-        for (name, _) in disk.files() {
-            std::fs::write(golden().join(&name), disk.contents(&name).unwrap()).unwrap();
+        for name in &written {
+            std::fs::write(golden().join(name), disk.contents(name).unwrap()).unwrap();
         }
     }
     let mut names: Vec<String> =
         std::fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(disk.files().into_iter().map(|(name, _)| name).collect::<Vec<_>>(), names);
+    assert_eq!(written, names);
     for name in names {
         assert!(
             disk.contents(&name).unwrap() == std::fs::read(golden().join(&name)).unwrap(),
