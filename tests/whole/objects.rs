@@ -67,6 +67,47 @@ fn objects_go_in_come_out_and_go_away() {
 }
 
 #[test]
+fn a_directory_goes_in_file_by_file_and_a_reader_that_leaves_makes_no_success() {
+    let _turn = turn();
+    let home = home();
+    let cluster = Cluster::up(&home.path().join("c"), &["--nodes", "6", "--zones", "3", "--policy", "3+2"]);
+    let dir = home.path().join("dir");
+    fs::create_dir_all(dir.join("below")).unwrap();
+    for n in 0..60 {
+        fs::write(dir.join(format!("below/{n:02}")), noise(4096, n)).unwrap();
+    }
+    fs::write(dir.join("large"), noise(9_000_000, 99)).unwrap();
+    let dir = dir.to_string_lossy().into_owned();
+    let put = cluster.run(&["put", &dir]);
+    assert!(put.ok, "{put:?}");
+    // A line an object: its id first, its path in the directory last.
+    let lines: Vec<Vec<&str>> = put.out.lines().map(|line| line.split("  ").collect()).collect();
+    assert_eq!(lines.len(), 61, "{put:?}");
+    let id = |name: &str| lines.iter().find(|words| words.last() == Some(&name)).unwrap()[0];
+    let out = home.path().join("out").to_string_lossy().into_owned();
+    for (name, bytes) in [("below/07", noise(4096, 7)), ("below/59", noise(4096, 59)), ("large", noise(9_000_000, 99))]
+    {
+        assert!(cluster.run(&["get", id(name), &out, "--force"]).ok);
+        assert!(fs::read(&out).unwrap() == bytes, "{name} came out differently");
+    }
+
+    // One that is not there is named, fails the command, and keeps nobody.
+    let first = format!("{dir}/below/00");
+    let missing = format!("{dir}/missing");
+    let put = cluster.run(&["put", "--json", &first, &missing]);
+    let told = put.json();
+    assert!(!put.ok && told["ok"] == false, "{put:?}");
+    assert_eq!((told["objects"].as_array().unwrap().len(), told["failed"].as_array().unwrap().len()), (1, 1));
+    assert!(told["failed"][0]["error"].as_str().unwrap().contains("missing"), "{told}");
+
+    // More than a pipe holds, and nobody who takes it.
+    let mut child = cluster.command(&["get", id("large"), "-"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(141), "as after SIGPIPE");
+    cluster.stop();
+}
+
+#[test]
 fn mistakes_are_told_with_what_to_do() {
     let _turn = turn();
     let home = home();

@@ -73,6 +73,7 @@ async fn send(
 
 async fn read(state: &Arc<State>, shard: ShardId, range: Range<u64>) -> Result<Read, WireError> {
     let _turn = state.reads.clone().acquire_owned().await.map_err(|_| refusal::busy("reads"))?;
+    state.served.now();
     let reader = state.reader.clone();
     let read = spawn_blocking(move || reader.read(&shard_key(&shard), range)).await;
     read.map_err(|error| refusal::of_join(&error))?.map_err(|error| refusal::of_volume(&error))

@@ -47,6 +47,7 @@ pub(crate) async fn put(
     mut stream: Streaming<PutShardRequest>,
 ) -> Result<Receipt, WireError> {
     let _place = state.uploads.clone().try_acquire_owned().map_err(|_| refusal::busy("puts"))?;
+    state.served.now();
     let (grant, replace) = match next(&mut stream).await? {
         Some(PutPart::Header { grant, replace }) => (admit(state, peer, &grant)?, replace),
         Some(PutPart::Chunk(_)) | None => {
@@ -72,6 +73,7 @@ pub(crate) async fn put(
     };
     let written = receive(&mut stream, &grant, reservation).await?;
     let sequence = state.writer.store(written).await?;
+    state.served.now();
     state.damage.forget(&shard);
     state.desk.arrived();
     debug!(%shard, len = grant.len, %sequence, owner = %grant.owner, fence = %grant.fence, replaces, "shard stored");

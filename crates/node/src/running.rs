@@ -26,7 +26,7 @@ use crate::{
     identity,
     registration::{Announcement, keep_registered},
     service::Service,
-    state::{State, wall},
+    state::{Served, State, wall},
     writer::Writer,
 };
 
@@ -228,6 +228,7 @@ fn assemble(
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         reads: Arc::new(Semaphore::new(limits.read_threads)),
         challenges: Arc::new(Semaphore::new(limits.challenges)),
+        served: Served::new(),
     };
     Ok((Arc::new(state), thread))
 }

@@ -1,8 +1,11 @@
 //! What every part of a running node shares.
 
 use std::{
-    sync::{Arc, OnceLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use holdfast_protocol::message::{NodeStat, Receipt};
@@ -27,6 +30,10 @@ use crate::{
 /// An expired grant is honoured for this long: clocks of a cluster may disagree by so much.
 pub(crate) const GRANT_SKEW: Duration = Duration::from_secs(60);
 
+/// A node that served nobody for so long is left alone. A large put comes back to each node of a small cluster more
+/// often than that; a node that is asked for something now and then still has most of its time to commit.
+const QUIET: Duration = Duration::from_secs(1);
+
 pub(crate) struct State {
     pub(crate) key: SecretKey,
     pub(crate) id: NodeId,
@@ -44,6 +51,29 @@ pub(crate) struct State {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) challenges: Arc<Semaphore>,
+    pub(crate) served: Served,
+}
+
+/// When somebody was served last.
+pub(crate) struct Served {
+    began: Instant,
+    /// Milliseconds after `began`.
+    last: AtomicU64,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    /// Now. To be said when a put begins and ends, and with every part of a read.
+    pub(crate) fn now(&self) {
+        self.last.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn since(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
 }
 
 pub(crate) fn wall() -> Wall {
@@ -112,9 +142,11 @@ impl State {
         Sequence(low)
     }
 
-    /// Whether somebody is served at this moment.
+    /// Whether somebody is served, or was a moment ago: between two shards of a put no node is idle, and what it
+    /// computed then would be taken from the other nodes of its machine, and from the client.
     pub(crate) fn is_busy(&self) -> bool {
-        self.uploads.available_permits() < self.limits.uploads
+        self.served.since() < QUIET
+            || self.uploads.available_permits() < self.limits.uploads
             || self.reads.available_permits() < self.limits.read_threads
             || self.challenges.available_permits() < self.limits.challenges
     }

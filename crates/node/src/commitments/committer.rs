@@ -140,6 +140,9 @@ impl Committer {
     /// Commits to one shard. `false` once stopped.
     fn one(&mut self, state: &Arc<State>, entry: Entry) -> bool {
         let shard = ShardId::from_bytes(entry.key.id);
+        if self.run.is_none() && !pace::hold_off(state, &self.desk) {
+            return false;
+        }
         self.tell_progress(state);
         self.desk.begin(shard, blobs_of(entry.len));
         let outcome = self.compute(state, &entry);

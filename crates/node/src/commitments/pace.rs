@@ -2,7 +2,7 @@
 //!
 //! Committing costs milliseconds a blob and is never urgent, so everything else goes first: the thread has a low
 //! priority, rests in proportion to the processor's time that each blob took, and steps aside while puts, reads or
-//! challenges are in flight.
+//! challenges are in flight and for a moment after.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ const NICE: i32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A node that is never idle does a blob this often all the same: 127 KB/s, some percent of a core.
 const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
+/// And begins on a backlog at the latest after so long.
+const HOLD_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// Lowers the calling thread's priority, where the system can do that for one thread.
 pub(super) fn step_back() {
@@ -45,8 +47,18 @@ pub(super) fn rest_after(worked: Duration, share: f64) -> Duration {
 
 /// Waits while the node is busy, within bounds. `false` once stopped.
 pub(super) fn step_aside(state: &State, desk: &Desk) -> bool {
+    wait(state, desk, STEP_ASIDE_MAX)
+}
+
+/// The same before a backlog is begun on: its table of multiples costs a second of a core, which a put that is just
+/// coming in is not to pay.
+pub(super) fn hold_off(state: &State, desk: &Desk) -> bool {
+    wait(state, desk, HOLD_OFF_MAX)
+}
+
+fn wait(state: &State, desk: &Desk, most: Duration) -> bool {
     let since = Instant::now();
-    while state.is_busy() && since.elapsed() < STEP_ASIDE_MAX {
+    while state.is_busy() && since.elapsed() < most {
         if !desk.pause(LOOK_EVERY) {
             return false;
         }
