@@ -88,7 +88,7 @@ pub struct RawLimits {
     pub read_threads: u32,
     /// Puts at once; more are told to come back.
     pub uploads: u32,
-    /// Bytes a second that each challenge may read; 0 for no limit.
+    /// Bytes a second that all challenges together may read; 0 for no limit.
     pub challenge_rate: Size,
 }
 
@@ -186,7 +186,7 @@ pub struct Limits {
     pub read_threads: usize,
     /// Puts at once.
     pub uploads: usize,
-    /// Bytes a second that each challenge may read.
+    /// Bytes a second that all challenges together may read.
     pub challenge_rate: Option<NonZeroU64>,
 }
 

@@ -24,6 +24,7 @@ mod get;
 pub mod identity;
 mod prove;
 mod put;
+pub mod reading;
 mod refusal;
 mod registration;
 mod running;

@@ -24,6 +24,7 @@ use crate::{
     commitments::{self, Desk, Presence, Tally},
     content::{META_AUDITOR, META_NODE},
     identity,
+    reading::Rate,
     registration::{Announcement, keep_registered},
     service::Service,
     state::{Served, State, wall},
@@ -229,6 +230,7 @@ fn assemble(
         reads: Arc::new(Semaphore::new(limits.read_threads)),
         challenges: Arc::new(Semaphore::new(limits.challenges)),
         served: Served::new(),
+        rate: Rate::new(limits.challenge_rate),
     };
     Ok((Arc::new(state), thread))
 }

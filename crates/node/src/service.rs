@@ -22,7 +22,7 @@ use tracing::info;
 use crate::{
     commitments,
     content::{COMMON, RECORD_KINDS, SHARD_KIND, record_key, sequence, unfenced, volume_sequence},
-    get, prove, put, refusal,
+    get, prove, put, reading, refusal,
     state::State,
 };
 
@@ -113,7 +113,7 @@ impl NodeService for Service {
         let found = self.0.reader.entries(&[SHARD_KIND], volume_sequence(list.from), list.limit as usize);
         let next =
             found.last().filter(|_| found.len() == list.limit as usize).map(|last| sequence(last.sequence.next()));
-        let entries = found.into_iter().map(prove::set_entry).collect();
+        let entries = found.into_iter().map(reading::set_entry).collect();
         Ok(Response::new((&ShardPage { entries, next }).into()))
     }
 

@@ -23,6 +23,7 @@ use crate::{
     config::Limits,
     content::{ALL_KINDS, META_FENCE},
     damage::Damage,
+    reading::Rate,
     refusal,
     writer::Writer,
 };
@@ -52,6 +53,7 @@ pub(crate) struct State {
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) challenges: Arc<Semaphore>,
     pub(crate) served: Served,
+    pub(crate) rate: Rate,
 }
 
 /// When somebody was served last.
