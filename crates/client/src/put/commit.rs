@@ -1,8 +1,8 @@
 //! Commitments computed here, for whoever cannot wait for the nodes: the lists themselves go to the auditor with the
 //! segment, in the place of witnesses, and stand on this client's word from the put's end on.
 //!
-//! It costs a hundred times what everything else of a put does, 4 to 35 ms for 124 KiB of a shard, so all cores share
-//! it, blob by blob. Beside the segment that is in memory anyway it takes 48 bytes a blob, and once the setup's table
+//! It costs a hundred times what everything else of a put does, 4 to 35 ms of a core for 124 KiB of a shard, so all
+//! cores share it, blob by blob. Beside the segment that is in memory anyway it takes 48 bytes a blob, and once the setup's table
 //! of multiples, about 10 MiB.
 
 use std::{
