@@ -218,6 +218,7 @@ impl Driver {
 
     fn publish(&self, notice: Notice) {
         log(&notice);
+        self.shared.counts.note(&notice);
         match &notice {
             Notice::Silence { node } => {
                 self.shared.alert(

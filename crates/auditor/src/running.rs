@@ -15,6 +15,7 @@ use holdfast_kzg::Setup;
 use holdfast_protocol::auditor::{Auditor, CommitProgress, Config as CoreConfig};
 use holdfast_transport::{
     AdmissionLayer, Dialer, Listener, ListenerLimits, Role, TlsMaterial, TransportError, builder,
+    scrape::ScrapeListener,
 };
 use holdfast_types::{SecretKey, Transcript, Wall};
 use holdfast_wire::FILE_DESCRIPTOR_SET;
@@ -31,9 +32,11 @@ use crate::{
     api,
     clock::{self, Clock},
     config::Config,
+    counts::{AuditorPage, Counts},
     driver::Driver,
     keys::{KeyError, load_or_make},
     lists::ListStore,
+    sample,
     seal::WitnessKey,
     shared::{NOTICES_KEPT, Shared},
     store::{OpenError, SqliteStore},
@@ -100,6 +103,7 @@ pub struct Running {
     parts: JoinSet<Result<(), RunError>>,
     stop: CancellationToken,
     shared: Arc<Shared>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Running {
@@ -148,12 +152,21 @@ impl Running {
             Ok(())
         });
         info!(cluster = %config.cluster, key = %shared.key.public(), ?addresses, profile = config.profile.name, "auditing");
-        Ok(Self { addresses, parts, stop, shared })
+        let metrics = match config.metrics {
+            Some(address) => Some(count_aloud(address, &shared, &stop, &mut parts).await?),
+            None => None,
+        };
+        Ok(Self { addresses, parts, stop, shared, metrics })
     }
 
     /// Where it listens, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where its numbers are served, if they are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Resolves when a part ended by itself.
@@ -177,6 +190,29 @@ impl Running {
         let _ = timeout(Duration::from_secs(1), self.shared.store.close()).await;
         info!("stopped");
     }
+}
+
+/// Serves the auditor's numbers, and keeps those that the catalog has to be walked for; where, is told.
+async fn count_aloud(
+    address: SocketAddr,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    parts: &mut JoinSet<Result<(), RunError>>,
+) -> Result<SocketAddr, RunError> {
+    let listener = ScrapeListener::bind(address).await?;
+    let address = listener.address();
+    let (walks, page) = (sample::keep(Arc::clone(shared)), Arc::new(AuditorPage(Arc::clone(shared))));
+    let stopped = stop.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = walks => {}
+            () = listener.serve(page) => {}
+        }
+        Ok(())
+    });
+    info!(%address, "metrics at GET /metrics");
+    Ok(address)
 }
 
 fn material(config: &Config) -> Result<TlsMaterial, RunError> {
@@ -221,6 +257,8 @@ pub(crate) async fn assemble(
         deleting: BTreeSet::new().into(),
         over_debt: BTreeSet::new().into(),
         commit_progress: CommitProgress::default().into(),
+        counts: Counts::default(),
+        sample: None.into(),
         commit_micros: 0.into(),
     };
     Ok((Arc::new(shared), waiting))

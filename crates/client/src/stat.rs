@@ -2,7 +2,7 @@
 
 use holdfast_protocol::model::Standing;
 use holdfast_types::{Code, NodeId, ObjectId, SegmentId, SegmentRoot, ShardId, ShardIndex, Wall};
-use holdfast_wire::convert::{LocateExtents, ObjectSummary, SegmentLocation};
+use holdfast_wire::convert::{LocateExtents, ObjectSummary, SegmentLocation, ShardCommitment};
 
 use crate::{Client, ClientError};
 
@@ -19,6 +19,8 @@ pub struct ShardStat {
     pub standing: Standing,
     /// Whether its node did not answer of late.
     pub silent: bool,
+    /// Whether folds cover it, and by whose word, if the auditor says.
+    pub commitment: Option<ShardCommitment>,
 }
 
 /// One segment that holds bytes of the object.
@@ -49,6 +51,7 @@ impl SegmentStat {
             node: shard.node.id,
             standing: shard.standing,
             silent: shard.silent,
+            commitment: shard.commitment,
         });
         Self { id, root, len, object_len: 0, code, shard_len, shards: shards.collect() }
     }

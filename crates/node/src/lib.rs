@@ -18,6 +18,7 @@
 mod commitments;
 pub mod config;
 mod content;
+mod counts;
 mod damage;
 mod error;
 mod get;

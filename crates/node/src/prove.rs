@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 use tracing::{debug, info};
 
 use crate::{
+    counts::Answered,
     reading::{self, Watch},
     refusal,
     state::State,
@@ -50,6 +51,7 @@ pub(crate) async fn prove(state: &Arc<State>, challenge: Challenge) -> Result<An
     }
     let Ok(place) = state.challenges.clone().try_acquire_owned() else {
         info!(audit = %challenge.audit, "challenge refused: too many at once");
+        state.counts.challenge(challenge.ask.lane(), Answered::Refused);
         let refused = AnswerBody::Refused { retry_after: RETRY_AFTER };
         return Ok(answer::sign(&challenge, state.incarnation, refused, &state.key));
     };
@@ -60,7 +62,10 @@ pub(crate) async fn prove(state: &Arc<State>, challenge: Challenge) -> Result<An
         let began = Instant::now();
         let mut pace =
             Pace { state: &state, stop, began, deadline: Duration::from_millis(challenge.deadline.0), read: 0 };
-        let body = reading::answer(&state.reader, &challenge, &mut pace)?;
+        let body = reading::answer(&state.reader, &challenge, &mut pace);
+        let answered = body.as_ref().map_or(Answered::Failed, Answered::of);
+        state.counts.challenge(challenge.ask.lane(), answered);
+        let body = body?;
         let took_ms = began.elapsed().as_millis();
         debug!(audit = %challenge.audit, lane = ?challenge.ask.lane(), read = pace.read, took_ms, "challenge answered");
         Ok(answer::sign(&challenge, state.incarnation, body, &state.key))

@@ -76,6 +76,7 @@ pub(crate) async fn put(
     state.served.now();
     state.damage.forget(&shard);
     state.desk.arrived();
+    state.counts.put(grant.len);
     debug!(%shard, len = grant.len, %sequence, owner = %grant.owner, fence = %grant.fence, replaces, "shard stored");
     Ok(state.receipt(grant.owner, shard, grant.len, sequence))
 }

@@ -22,6 +22,7 @@ use crate::{
     commitments::{Backlog, Desk, Tally},
     config::Limits,
     content::{ALL_KINDS, META_FENCE},
+    counts::Counts,
     damage::Damage,
     reading::Rate,
     refusal,
@@ -54,6 +55,7 @@ pub(crate) struct State {
     pub(crate) challenges: Arc<Semaphore>,
     pub(crate) served: Served,
     pub(crate) rate: Rate,
+    pub(crate) counts: Counts,
 }
 
 /// When somebody was served last.
@@ -113,13 +115,18 @@ impl State {
         self.reader.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes).unwrap_or_default()
     }
 
+    /// Bytes of shards and of what belongs to them; one number an owner is added up.
+    pub(crate) fn used(&self) -> u64 {
+        self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum()
+    }
+
     pub(crate) fn stat(&self) -> NodeStat {
         NodeStat {
             node: self.id,
             volume: self.volume,
             incarnation: self.incarnation,
             capacity: self.capacity,
-            used: self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum(),
+            used: self.used(),
             next: self.next_sequence(),
             fence: self.fence(),
             wall: wall(),

@@ -6,7 +6,7 @@ use holdfast_protocol::model::Standing;
 use holdfast_types::ObjectId;
 use serde_json::{Value, json};
 
-use crate::{connect::ClientArgs, failure::Failure, output, show};
+use crate::{connect::ClientArgs, failure::Failure, output, show, words};
 
 /// Show an object: what it is, where its shards are, and how they stand.
 #[derive(Debug, Args)]
@@ -53,9 +53,12 @@ fn print(segment: &SegmentStat) -> Result<(), Failure> {
     ))?;
     let row = |shard: &holdfast_client::ShardStat| {
         let (index, id) = (shard.index.to_string(), shard.shard.to_string());
-        vec![index, id, standing(&shard.standing), shard.node.to_string()]
+        vec![index, id, standing(&shard.standing), words::commitment(shard.commitment).into(), shard.node.to_string()]
     };
-    output::table(&["#", "SHARD", "STANDING", "NODE"], &segment.shards.iter().map(row).collect::<Vec<_>>())
+    output::table(
+        &["#", "SHARD", "STANDING", "COMMITMENTS", "NODE"],
+        &segment.shards.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn standing(standing: &Standing) -> String {
@@ -92,7 +95,7 @@ fn described_segment(segment: &SegmentStat) -> Value {
         };
         json!({
             "index": shard.index, "shard": shard.shard, "node": shard.node, "standing": word,
-            "damaged": ranges, "silent": shard.silent,
+            "damaged": ranges, "silent": shard.silent, "commitments": shard.commitment.map(|it| words::commitment(Some(it))),
         })
     };
     json!({

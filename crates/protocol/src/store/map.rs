@@ -151,6 +151,7 @@ impl Store for MapStore {
             StoreOp::OweRecords { records, described } => self.owe_records(records, &described),
             StoreOp::OwedRecords { after, limit } => self.owed_records(after, limit),
             StoreOp::RecordKept { node, kind, key, digest } => self.record_kept(node, kind, key, digest),
+            StoreOp::SegmentsBySpare => self.segments_by_spare(),
             StoreOp::Summary => self.summary(),
         }
     }

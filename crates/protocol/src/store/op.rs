@@ -397,6 +397,8 @@ pub enum StoreOp {
         /// BLAKE3 of the bytes it keeps.
         digest: [u8; 32],
     },
+    /// Committed segments by their spare (good shards less k), the fewest first: one row for each spare there is.
+    SegmentsBySpare,
     /// Numbers for a status page.
     Summary,
 }

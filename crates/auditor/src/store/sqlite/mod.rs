@@ -149,6 +149,7 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::OwedDeletions { .. }
             | StoreOp::Unknown { .. }
             | StoreOp::OwedRecords { .. }
+            | StoreOp::SegmentsBySpare
             | StoreOp::Summary
     )
 }
@@ -210,6 +211,7 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::OweRecords { records, described } => chores::owe(db, &records, &described).await,
         StoreOp::OwedRecords { after, limit } => chores::owed(db, after, limit).await,
         StoreOp::RecordKept { node, kind, key, digest } => chores::kept(db, node, kind, key, digest).await,
+        StoreOp::SegmentsBySpare => segments::by_spare(db).await,
         StoreOp::Summary => chores::summary(db).await,
     }
 }

@@ -26,7 +26,8 @@ macro_rules! promises {
 }
 
 promises! {
-    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there;
+    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there,
+        segments_are_counted_by_spare_worst_first;
     uploads: beginning_twice_finds_the_same_upload, an_upload_is_seen_by_its_owner_only,
         staged_segments_come_in_pages_one_by_one_and_as_spans, staging_reserves_and_restaging_moves_the_reservation, staging_what_does_not_fit_changes_nothing,
         receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
