@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    api,
+    api::{self, Api},
     clock::{self, Clock},
     config::Config,
     driver::Driver,
@@ -124,11 +124,12 @@ impl Running {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let broken = |error: tonic_reflection::server::Error| RunError::Ended(error.to_string());
+        let api = Api::new(&shared);
         for address in &config.listen {
             let listener = Listener::bind(*address, &material, ListenerLimits::default()).await?;
             addresses.push(listener.address());
             // Both versions: stock Python clients still ask for v1alpha.
-            let routes = api::routes(&shared)
+            let routes = api::routes(&api)
                 .add_service(health_service.clone())
                 .add_service(reflection().build_v1().map_err(broken)?)
                 .add_service(reflection().build_v1alpha().map_err(broken)?);

@@ -1,10 +1,12 @@
-//! A client that lies: with forged receipts it commits nothing, with absurd numbers it stages nothing.
+//! A client that lies: with forged receipts it commits nothing, with absurd numbers it stages nothing. One that asks too
+//! often. And stock tools, which ask how the services are.
 
 use holdfast_client::ClientError;
 use holdfast_dispersal::{Geometry, RecoveryWrap, WRAPPED_LEN};
-use holdfast_protocol::message::Receipt;
+use holdfast_protocol::{message::Receipt, profile::Profile};
 use holdfast_types::{
-    Code, Incarnation, Root, SecretKey, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex, Signature, UploadId,
+    Code, Incarnation, Millis, Root, SecretKey, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex, Signature,
+    UploadId,
 };
 use holdfast_wire::{
     ErrorCode,
@@ -98,5 +100,24 @@ async fn absurd_segments_are_refused_and_forged_receipts_commit_nothing() {
     })
     .await;
     assert!(auditor.objects().await.unwrap().is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_gets_a_node_audited_only_so_often() {
+    let every = Millis::from_secs(3600);
+    let cluster = Cluster::start(4, Profile { asked_every: every, ..profile() }).await;
+    cluster.put(&crate::cluster::noise(1, 50_000)).await;
+    let one = cluster.nodes[0].id;
+    let first = cluster.auditor.run_audit(Some(one)).await.unwrap();
+    assert_eq!((first.nodes, first.too_soon), (vec![one], vec![]));
+    let again = cluster.auditor.run_audit(Some(one)).await.unwrap_err();
+    let ClientError::Said { error, .. } = &again else { panic!("{again}") };
+    assert!(error.code == ErrorCode::Exhausted && error.retry_after.is_some_and(|wait| wait <= every), "{again}");
+
+    // The others have not been asked for.
+    let all = cluster.auditor.run_audit(None).await.unwrap();
+    assert_eq!((all.nodes.len(), all.too_soon), (3, vec![one]));
+    assert!(!all.nodes.contains(&one) && all.wait > Millis(0));
     cluster.stop().await;
 }
