@@ -25,6 +25,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
@@ -100,6 +101,7 @@ pub struct Running {
     parts: JoinSet<Result<(), RunError>>,
     stop: CancellationToken,
     shared: Arc<Shared>,
+    health: HealthReporter,
 }
 
 impl Running {
@@ -117,12 +119,7 @@ impl Running {
         let mut parts = JoinSet::new();
         let mut addresses = Vec::new();
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
+        tell(&health, ServingStatus::Serving).await;
         let broken = |error: tonic_reflection::server::Error| RunError::Ended(error.to_string());
         let api = Api::new(&shared);
         for address in &config.listen {
@@ -149,7 +146,7 @@ impl Running {
             Ok(())
         });
         info!(cluster = %config.cluster, key = %shared.key.public(), ?addresses, profile = config.profile.name, "auditing");
-        Ok(Self { addresses, parts, stop, shared })
+        Ok(Self { addresses, parts, stop, shared, health })
     }
 
     /// Where it listens, in the order of the configuration.
@@ -168,6 +165,7 @@ impl Running {
 
     /// Takes no new calls, lets those under way end for at most [`DRAIN_MAX`], and closes the catalog.
     pub async fn stop(mut self) {
+        tell(&self.health, ServingStatus::NotServing).await;
         self.stop.cancel();
         let drained = timeout(DRAIN_MAX, async { while self.parts.join_next().await.is_some() {} }).await;
         if drained.is_err() {
@@ -178,6 +176,21 @@ impl Running {
         let _ = timeout(Duration::from_secs(1), self.shared.store.close()).await;
         info!("stopped");
     }
+}
+
+/// Says how all services are.
+async fn tell(health: &HealthReporter, status: ServingStatus) {
+    for service in api::SERVICES.into_iter().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    api::SERVICES.into_iter().fold(builder, |builder, service| builder.with_service_name(service))
 }
 
 fn material(config: &Config) -> Result<TlsMaterial, RunError> {

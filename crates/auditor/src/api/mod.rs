@@ -28,7 +28,7 @@ use holdfast_wire::{
     },
 };
 use std::collections::BTreeMap;
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Status, server::NamedService, service::Routes};
 
 use crate::shared::Shared;
 use allowance::Allowance;
@@ -41,6 +41,15 @@ type Streamed<T> = BoxStream<'static, Result<T, Status>>;
 /// All services over one state, and what their callers may take of it.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<Shared>, Arc<Allowance>);
+
+/// What the services are called, for those who ask after their health.
+pub(crate) const SERVICES: [&str; 5] = [
+    ObjectServiceServer::<Api>::NAME,
+    RegistryServiceServer::<Api>::NAME,
+    AuditServiceServer::<Api>::NAME,
+    RepairServiceServer::<Api>::NAME,
+    StatusServiceServer::<Api>::NAME,
+];
 
 /// The API's services, with their message bounds.
 pub(crate) fn routes(api: &Api) -> Routes {

@@ -121,3 +121,38 @@ async fn a_client_gets_a_node_audited_only_so_often() {
     assert!(!all.nodes.contains(&one) && all.wait > Millis(0));
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_reflection_of_every_service_answer_stock_tools() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    use tonic_reflection::pb::v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let cluster = Cluster::start(0, profile()).await;
+    let channel = cluster.channel().await;
+    let asked = MessageRequest::ListServices(String::new());
+    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+    let mut reflection = ServerReflectionClient::new(channel.clone());
+    let mut answers = reflection.server_reflection_info(tokio_stream::once(asked)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().expect("an answer").message_response;
+    let Some(MessageResponse::ListServicesResponse(listed)) = answer else { panic!("{answer:?}") };
+    let services: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
+    let ours = services.iter().filter(|name| name.starts_with("holdfast.auditor.v1.")).count();
+    assert_eq!((ours, services.iter().any(|name| name.contains("holdfast.node"))), (5, false), "{services:?}");
+
+    for service in services.iter().filter(|name| name.starts_with("holdfast.")).map(String::as_str).chain([""]) {
+        let asked = HealthCheckRequest { service: service.into() };
+        let health = HealthClient::new(channel.clone()).check(asked).await.unwrap().into_inner();
+        assert_eq!(health.status(), ServingStatus::Serving, "{service:?}");
+        if service.is_empty() {
+            continue;
+        }
+        let asked = MessageRequest::FileContainingSymbol(service.into());
+        let asked = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        let mut answers = reflection.server_reflection_info(tokio_stream::once(asked)).await.unwrap().into_inner();
+        let answer = answers.message().await.unwrap().expect("an answer").message_response;
+        assert!(matches!(answer, Some(MessageResponse::FileDescriptorResponse(_))), "{service}: {answer:?}");
+    }
+    cluster.stop().await;
+}
