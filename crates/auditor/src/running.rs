@@ -26,10 +26,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    api,
+    api::{self, Api},
     clock::{self, Clock},
     config::Config,
     counts::{AuditorPage, Counts},
@@ -104,6 +105,7 @@ pub struct Running {
     stop: CancellationToken,
     shared: Arc<Shared>,
     metrics: Option<SocketAddr>,
+    health: HealthReporter,
 }
 
 impl Running {
@@ -121,18 +123,14 @@ impl Running {
         let mut parts = JoinSet::new();
         let mut addresses = Vec::new();
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
+        tell(&health, ServingStatus::Serving).await;
         let broken = |error: tonic_reflection::server::Error| RunError::Ended(error.to_string());
+        let api = Api::new(&shared);
         for address in &config.listen {
             let listener = Listener::bind(*address, &material, ListenerLimits::default()).await?;
             addresses.push(listener.address());
             // Both versions: stock Python clients still ask for v1alpha.
-            let routes = api::routes(&shared)
+            let routes = api::routes(&api)
                 .add_service(health_service.clone())
                 .add_service(reflection().build_v1().map_err(broken)?)
                 .add_service(reflection().build_v1alpha().map_err(broken)?);
@@ -156,7 +154,7 @@ impl Running {
             Some(address) => Some(count_aloud(address, &shared, &stop, &mut parts).await?),
             None => None,
         };
-        Ok(Self { addresses, parts, stop, shared, metrics })
+        Ok(Self { addresses, parts, stop, shared, metrics, health })
     }
 
     /// Where it listens, in the order of the configuration.
@@ -180,6 +178,7 @@ impl Running {
 
     /// Takes no new calls, lets those under way end for at most [`DRAIN_MAX`], and closes the catalog.
     pub async fn stop(mut self) {
+        tell(&self.health, ServingStatus::NotServing).await;
         self.stop.cancel();
         let drained = timeout(DRAIN_MAX, async { while self.parts.join_next().await.is_some() {} }).await;
         if drained.is_err() {
@@ -213,6 +212,21 @@ async fn count_aloud(
     });
     info!(%address, "metrics at GET /metrics");
     Ok(address)
+}
+
+/// Says how all services are.
+async fn tell(health: &HealthReporter, status: ServingStatus) {
+    for service in api::SERVICES.into_iter().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    api::SERVICES.into_iter().fold(builder, |builder, service| builder.with_service_name(service))
 }
 
 fn material(config: &Config) -> Result<TlsMaterial, RunError> {

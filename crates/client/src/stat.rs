@@ -61,9 +61,14 @@ impl SegmentStat {
         self.shards.iter().filter(|shard| shard.standing.is_good()).count() as u16
     }
 
-    /// Good shards over k: how many more may go. Negative when that many are missing.
+    /// Of the shards believed good those whose nodes answer: the others may be there, and nobody can say.
+    pub fn within_reach(&self) -> u16 {
+        self.shards.iter().filter(|shard| shard.standing.is_good() && !shard.silent).count() as u16
+    }
+
+    /// Good shards within reach over k: how many more may go. Negative when that many are missing.
     pub fn spare(&self) -> i32 {
-        i32::from(self.good()) - i32::from(self.code.data())
+        i32::from(self.within_reach()) - i32::from(self.code.data())
     }
 }
 
@@ -119,5 +124,36 @@ impl Client {
             summary: opened.summary,
             segments,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_shard_is_none_to_spare() {
+        let shard = |index: u16, standing, silent| ShardStat {
+            index: ShardIndex(index),
+            shard: ShardId::from_bytes([index as u8; 32]),
+            node: NodeId([index as u8; 32]),
+            standing,
+            silent,
+        };
+        let segment = SegmentStat {
+            id: SegmentId([1; 16]),
+            root: SegmentRoot::from_bytes([1; 32]),
+            len: 1,
+            object_len: 1,
+            code: Code::new(2, 2).unwrap(),
+            shard_len: 1,
+            shards: vec![
+                shard(0, Standing::Good, false),
+                shard(1, Standing::Good, true),
+                shard(2, Standing::Good, false),
+                shard(3, Standing::Lost, true),
+            ],
+        };
+        assert_eq!((segment.good(), segment.within_reach(), segment.spare()), (3, 2, 0));
     }
 }

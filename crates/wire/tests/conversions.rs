@@ -526,3 +526,15 @@ fn an_object_under_another_name_is_refused() {
     assert_eq!(cross(good.clone()), Ok(good));
     assert_eq!(refused(cross(records(ObjectId(Root::of(b"other"))))), "manifest");
 }
+
+#[test]
+fn audits_on_their_way_come_back_with_those_that_must_wait() {
+    let run = RunAudit {
+        nodes: vec![NodeId([1; 32])],
+        after: VerdictId(7),
+        too_soon: vec![NodeId([2; 32]), NodeId([3; 32])],
+        wait: Millis(9),
+    };
+    let bytes = pb::auditor::v1::RunAuditResponse::from(&run).encode_to_vec();
+    assert_eq!(RunAudit::try_from(pb::auditor::v1::RunAuditResponse::decode(&bytes[..]).unwrap()), Ok(run));
+}

@@ -200,6 +200,13 @@ impl Cluster {
         cluster
     }
 
+    /// To the auditor, as any client's.
+    pub(crate) async fn channel(&self) -> tonic::transport::Channel {
+        let address: Address = self.config.listen[0].to_string().parse().unwrap();
+        let dialer = Dialer::new(issue(&self.ca, &Subject::Client(self.client.owner())));
+        dialer.connect(holdfast_transport::Role::Auditor, &[address]).await.unwrap()
+    }
+
     async fn node(&self, number: u8, auditor: SocketAddr, owner: OwnerId) -> Node {
         let dir = self.dir.path().join(format!("node-{number}"));
         fs::create_dir(&dir).unwrap();

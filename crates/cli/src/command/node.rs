@@ -65,7 +65,7 @@ impl Node {
             (Some(Look::Ls(it)), _) => it.run(),
             (Some(Look::Show(it)), _) => it.run(),
             (None, Some(config)) => {
-                let checked = Checked::load(&config)?;
+                let checked = Checked::load(&config).map_err(|error| Failure::Usage(error.to_string()))?;
                 let daemon = DaemonArgs { config, die_with_parent: self.die_with_parent };
                 daemon.run(|shutdown| async { Ok(holdfast_node::run(checked, shutdown).await?) })
             }
@@ -78,7 +78,7 @@ impl List {
     fn run(self) -> Result<(), Failure> {
         let nodes = self.client.ask(|auditor| async move { Ok(auditor.nodes().await?) })?;
         if self.client.json {
-            return output::object(&json!({ "nodes": nodes.iter().map(described).collect::<Vec<_>>() }));
+            return output::done(json!({ "nodes": nodes.iter().map(described).collect::<Vec<_>>() }));
         }
         let row = |node: &NodeView| {
             vec![
@@ -108,7 +108,7 @@ impl Show {
                 "shards": shards, "good": good, "damaged": damaged, "lost": lost,
                 "pending_commitments": pending_commitments, "pending_bytes": pending_bytes,
             });
-            return output::object(&object);
+            return output::done(object);
         }
         let silence = node.containment.as_ref().map_or_else(String::new, |it| {
             format!(
