@@ -106,11 +106,12 @@ impl World {
     }
 
     fn begin_session(&mut self, at: usize) {
-        let owner = self.owner(self.sessions[at].owner).owner_id();
+        let key = self.owner(self.sessions[at].owner);
+        let owner = key.owner_id();
         let api = match &self.sessions[at].work {
             Work::Put(upload) => Api::Begin { id: upload.id, owner, policy: upload.policy.clone() },
             Work::Get(reading) => Api::Locate { owner, object: reading.object },
-            Work::Delete(object) => Api::Delete { owner, object: *object },
+            Work::Delete(object) => Api::Delete { owner, object: *object, tombstone: self.tombstone(&key, *object) },
             Work::Over => return,
         };
         self.ask_auditor(at, api, None);

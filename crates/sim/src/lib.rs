@@ -19,7 +19,7 @@
 //! | `node`, `liar` | a storage node, and the ways in which one lies |
 //! | `client`, `reading` | puts and gets, an honest and a hostile client |
 //! | `faults` | what a fault does |
-//! | `catalog`, `promises` | what must hold, looked at from outside |
+//! | `catalog`, `promises`, `records` | what must hold, looked at from outside |
 //!
 //! Left out: protobuf and TLS (wire and transport have tests of their own), threads (the cores have
 //! none), SQLite (the contract suite binds it to the [`holdfast_protocol::store::MapStore`] used here).
@@ -42,6 +42,7 @@ mod node;
 mod plan;
 mod promises;
 mod reading;
+mod records;
 mod trace;
 mod world;
 

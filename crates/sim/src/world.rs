@@ -29,6 +29,8 @@ use crate::{
 const TICK: u64 = 200;
 /// Nodes tidy up, and everything that is stored is read and hashed, this often.
 const IDLE: u64 = 2_500;
+/// What a recovery would find is looked at this often: each signature costs as much as a thousand events.
+const RECORDS: u64 = 4 * IDLE;
 /// Where wall clocks begin: some day in 2026, so that a jump back is not before the epoch.
 const WALL: u64 = 1_780_000_000_000;
 
@@ -309,6 +311,9 @@ impl World {
             }
         }
         self.look_deep();
+        if self.now % RECORDS < IDLE {
+            self.look_at_records();
+        }
         if self.quiet && self.whole_at.is_none() {
             match self.unhealed() {
                 None => {

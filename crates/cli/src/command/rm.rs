@@ -7,6 +7,8 @@ use serde_json::json;
 use crate::{connect::ClientArgs, failure::Failure, output};
 
 /// Delete objects: gone from the catalog at once, from the nodes soon after, also from those that are away now.
+///
+/// Your key signs a tombstone for each, so that a catalog rebuilt from the nodes does not bring them back.
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// Ids as `put` and `ls` print them
@@ -19,9 +21,9 @@ pub(crate) struct Rm {
 impl Rm {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let objects = self.objects;
-        let deleted = self.client.ask(|auditor| async move {
+        let deleted = self.client.act(|client| async move {
             for object in &objects {
-                auditor.delete_object(*object).await?;
+                client.remove(*object).await?;
             }
             Ok(objects)
         })?;

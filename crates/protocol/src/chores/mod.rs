@@ -5,12 +5,14 @@
 //! |---|---|
 //! | [`deletions`] | due deletions, until the node confirms |
 //! | [`describe`] | descriptors, manifests, envelopes and pages, owed to the nodes of a changed segment |
-//! | [`records`] | owed records, until the node keeps them |
+//! | [`records`] | owed records, until the node keeps them, or keeps none |
+//! | [`burials`] | records and tombstones of what was deleted: when they may go |
 //! | [`inventory`] | what each node holds, against the catalog: orphans, and fences from a later life |
 //!
 //! All of it is a durable intent in the catalog and idempotent at the node: a process that dies at it
 //! repeats some of it, and nothing goes wrong.
 
+mod burials;
 mod deletions;
 mod describe;
 mod inventory;
@@ -30,9 +32,7 @@ use crate::{
     store::{StoreOp, StoreReply},
 };
 
-#[cfg(test)]
-pub(crate) use describe::descriptor_key;
-
+use burials::Burials;
 use deletions::Deletions;
 use describe::Describe;
 use inventory::Inventory;
@@ -47,6 +47,7 @@ pub(crate) struct Chores {
     describe: Describe,
     records: Records,
     inventory: Inventory,
+    burials: Burials,
     expiring: Option<Token>,
     next_expiry: Mono,
 }
@@ -61,6 +62,7 @@ impl Chores {
             describe: Describe::default(),
             records: Records::new(backoff.clone()),
             inventory: Inventory::new(no_orphans_before, backoff),
+            burials: Burials::default(),
             expiring: None,
             next_expiry: Mono(0),
         }
@@ -72,6 +74,7 @@ impl Chores {
         self.describe.tick(ctx);
         self.records.tick(ctx);
         self.inventory.tick(ctx);
+        self.burials.tick(ctx);
         if self.expiring.is_none() && ctx.now.mono >= self.next_expiry {
             self.expiring = Some(ctx.out.store(StoreOp::ExpireUploads { now: ctx.now.wall }));
             self.next_expiry = ctx.now.mono + EXPIRE_EVERY;
@@ -116,6 +119,9 @@ impl Chores {
             self.records.on_stored(token, reply, ctx);
         } else if self.inventory.owns(token) {
             self.inventory.on_stored(token, reply, ctx);
+        } else if self.burials.owns(token) {
+            self.burials.on_stored();
+            self.records.look_soon();
         } else {
             return Some(reply);
         }
@@ -142,6 +148,7 @@ impl Chores {
         self.describe.busy(token);
         self.records.busy(token);
         self.inventory.busy(token);
+        self.burials.busy(token);
     }
 
     pub(crate) fn owns(&self, token: Token) -> bool {
@@ -150,5 +157,6 @@ impl Chores {
             || self.describe.owns(token)
             || self.records.owns(token)
             || self.inventory.owns(token)
+            || self.burials.owns(token)
     }
 }

@@ -22,7 +22,7 @@ pub struct StandingChange {
     pub standing: Standing,
 }
 
-/// A record owed to the nodes that hold a segment's shards.
+/// A record owed to the nodes that hold a segment's shards, or its absence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwedRecord {
     /// To whom.
@@ -31,7 +31,7 @@ pub struct OwedRecord {
     pub kind: RecordKind,
     /// Its key.
     pub key: [u8; 32],
-    /// Its bytes.
+    /// Its bytes. None: the node is to have no record of this kind and key; a record itself is never empty.
     pub bytes: Vec<u8>,
 }
 

@@ -285,7 +285,7 @@ impl World {
     }
 
     pub(super) fn delete(&mut self, n: usize) {
-        self.store.apply(StoreOp::DeleteObject { owner: OWNER, id: object(n), at: Wall(0) });
+        self.store.apply(StoreOp::DeleteObject { owner: OWNER, id: object(n), tombstone: vec![], at: Wall(0) });
     }
 
     /// The turned node's row.
