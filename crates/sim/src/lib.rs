@@ -17,7 +17,7 @@
 //! | `world`, `network` | the clock, the queue, calls and their ends |
 //! | `auditor`, `api`, `jobs`, `lists` | the driver of the auditor's core: store, pool, calls of clients, repairs, commitments |
 //! | `node`, `liar` | a storage node, and the ways in which one lies |
-//! | `client`, `reading` | puts and gets, an honest and a hostile client |
+//! | `client`, `sealing`, `reading` | puts and gets, an honest and a hostile client |
 //! | `faults` | what a fault does |
 //! | `catalog`, `promises`, `records` | what must hold, looked at from outside |
 //!
@@ -43,6 +43,7 @@ mod plan;
 mod promises;
 mod reading;
 mod records;
+mod sealing;
 mod trace;
 mod world;
 

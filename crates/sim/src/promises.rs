@@ -16,7 +16,7 @@ use holdfast_protocol::{
     store::{StoreOp, StoreReply},
     witness::{Witness, WitnessId},
 };
-use holdfast_types::{NodeId, ObjectId, SegmentId, ShardId, ShardIndex, UploadId};
+use holdfast_types::{ByteRange, NodeId, ObjectId, SegmentId, ShardId, ShardIndex, UploadId};
 use holdfast_volume::Sequence;
 
 use crate::{
@@ -95,8 +95,16 @@ impl Ledger {
         self.objects.iter().filter(|(_, known)| stands(known)).map(|(id, known)| (known.owner, *id)).collect()
     }
 
-    pub(crate) fn is(&self, object: &ObjectId, plain: &[u8]) -> bool {
-        self.objects.get(object).is_some_and(|known| known.plain == plain)
+    /// Whether these are the bytes of the object in the range, or all of them.
+    pub(crate) fn is(&self, object: &ObjectId, range: Option<ByteRange>, plain: &[u8]) -> bool {
+        self.objects.get(object).is_some_and(|known| match range {
+            Some(range) => known.plain.get(range.start() as usize..range.end() as usize) == Some(plain),
+            None => known.plain == plain,
+        })
+    }
+
+    pub(crate) fn len_of(&self, object: &ObjectId) -> u64 {
+        self.objects.get(object).map_or(0, |known| known.plain.len() as u64)
     }
 
     pub(crate) fn is_hostile(&self, segment: &SegmentId) -> bool {

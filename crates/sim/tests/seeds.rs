@@ -77,6 +77,9 @@ fn two_hundred_seeds_keep_every_promise() {
         "list by witness",
         "lost commitment list",
         "partition",
+        "read across frames",
+        "read across segments",
+        "read of a range",
         "unreadable sector",
         "wiped disk",
     ];
