@@ -292,6 +292,15 @@ pub enum NodeRequest {
         /// The writer's lease; older ones are refused.
         fence: Fence,
     },
+    /// Which records of this kind do you keep?
+    ListRecords {
+        /// The kind.
+        kind: RecordKind,
+        /// After this key.
+        after: Option<[u8; 32]>,
+        /// At most [`LIST_ENTRIES_MAX`].
+        limit: u32,
+    },
     /// How are you?
     Stat,
 }
@@ -312,6 +321,8 @@ pub enum NodeReply {
     Deleted,
     /// The record is kept, durably.
     Recorded,
+    /// To a list of records: their keys in order; fewer than asked for at the end.
+    Keys(Vec<[u8; 32]>),
     /// To a stat.
     Stat(NodeStat),
 }

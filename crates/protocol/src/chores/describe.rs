@@ -14,7 +14,7 @@ use crate::{
     effect::{Notice, Token},
     message::{RecordKind, descriptor_key},
     model::{ObjectRow, Standing},
-    store::{FENCE_NONE, OwedRecord, StoreOp, StoreReply, Undescribed},
+    store::{FENCE_NONE, OwedRecord, SegmentRecords, StoreOp, StoreReply, Undescribed},
 };
 
 /// Between two looks when nothing is to be described.
@@ -122,7 +122,8 @@ impl Describe {
     fn owe(&self, records: Vec<OwedRecord>, described: Option<Vec<[u8; 32]>>, ctx: &Context<'_>) -> StoreOp {
         let of = self.queue.front().map(|item| (item.view.segment.id, item.revision));
         let (segment, revision) = of.unwrap_or((SegmentId([0; 16]), 0));
-        StoreOp::OweRecords { segment, revision, records, described, at: ctx.now.wall }
+        let at = ctx.now.wall;
+        StoreOp::OweRecords(Box::new(SegmentRecords { segment, revision, records, described, at }))
     }
 
     pub(super) fn on_stored(&mut self, reply: StoreReply, ctx: &mut Context<'_>) {

@@ -155,9 +155,8 @@ impl Store for MapStore {
             StoreOp::DeletionDone { node, shard } => self.deletion_done(node, shard),
             StoreOp::Unknown { node, entries } => self.unknown(node, entries),
             StoreOp::Undescribed { limit } => self.undescribed(limit),
-            StoreOp::OweRecords { segment, revision, records, described, at } => {
-                self.owe_records(segment, revision, records, described, at)
-            }
+            StoreOp::OweRecords(owed) => self.owe_records(*owed),
+            StoreOp::BuryStrays { node, kind, keys, at } => self.bury_strays(node, kind, keys, at),
             StoreOp::EndBurials { before } => self.end_burials(before),
             StoreOp::OwedRecords { after, limit } => self.owed_records(after, limit),
             StoreOp::RecordKept { node, kind, key, digest } => self.record_kept(node, kind, key, digest),

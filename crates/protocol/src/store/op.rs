@@ -6,7 +6,7 @@ use holdfast_types::{
     VerdictId, Wall,
 };
 
-use super::argument::{NewObject, OwedRecord, StandingChange};
+use super::argument::{NewObject, SegmentRecords, StandingChange};
 use crate::{
     message::{RecordKind, SetEntry},
     model::{
@@ -377,17 +377,17 @@ pub enum StoreOp {
     },
     /// Owes a segment's records to nodes, replacing those of the same node, kind and key, whose burials end. `NotFound` without the segment,
     /// `Conflict` and nothing done where it is at another revision: what was gathered may be of an object that was deleted since.
-    OweRecords {
-        /// Which segment.
-        segment: SegmentId,
-        /// The revision that they were made from.
-        revision: u64,
-        /// What is owed.
-        records: Vec<OwedRecord>,
-        /// `Some` with the last of them: the segment is described up to this revision, by a descriptor with these pages. Pages of an
-        /// earlier descriptor that are not among them are buried.
-        described: Option<Vec<[u8; 32]>>,
-        /// When.
+    OweRecords(Box<SegmentRecords>),
+    /// Buries those of these records of a node that nothing needs: descriptors of no segment, manifests and envelopes of no object,
+    /// tombstones that nobody is to keep. What is owed or buried already stays as it is; pages are left alone.
+    BuryStrays {
+        /// Which node.
+        node: NodeId,
+        /// Of which kind.
+        kind: RecordKind,
+        /// What it listed; at most [`crate::message::LIST_ENTRIES_MAX`].
+        keys: Vec<[u8; 32]>,
+        /// When the burial begins: in the future, for what this catalog may not know yet.
         at: Wall,
     },
     /// Ends burials that began at `before` or earlier: each node is owed the absence of the record that was buried there. A tombstone's only

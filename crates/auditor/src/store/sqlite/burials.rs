@@ -175,6 +175,42 @@ pub(super) async fn is_buried(db: &mut SqliteConnection, id: ObjectId) -> Result
     Ok(found.is_some())
 }
 
+/// Buries what nothing needs.
+pub(super) async fn strays(
+    db: &mut SqliteConnection,
+    node: NodeId,
+    kind: RecordKind,
+    keys: &[[u8; 32]],
+    at: Wall,
+) -> Result<StoreReply> {
+    let needed = match kind {
+        // The key is the id, padded with zeros.
+        RecordKind::Descriptor => {
+            "SELECT 1 FROM segment WHERE id = substr(?1, 1, 16) AND committed = 1 AND ?1 = id || ?2"
+        }
+        RecordKind::Manifest | RecordKind::Envelope => "SELECT 1 FROM object WHERE id = ?1 LIMIT 1",
+        RecordKind::Page => return Ok(StoreReply::Done),
+        // Where one is to lie, it is owed or buried.
+        RecordKind::Tombstone => "SELECT 1 WHERE 0",
+    };
+    for key in keys {
+        if exists(db, needed, key, &[0; 16]).await? {
+            continue;
+        }
+        sqlx::query(
+            "INSERT OR IGNORE INTO burial (kind, key, node, at) SELECT ?1, ?2, ?3, ?4
+             WHERE NOT EXISTS (SELECT 1 FROM owed_record WHERE node = ?3 AND kind = ?1 AND key = ?2)",
+        )
+        .bind(kind as i64)
+        .bind(&key[..])
+        .bind(&node.0[..])
+        .bind(int(at.0)?)
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(StoreReply::Done)
+}
+
 pub(super) async fn end(db: &mut SqliteConnection, before: Wall) -> Result<StoreReply> {
     sqlx::query(
         "DELETE FROM owed_record WHERE kind = 5 AND node IN (SELECT id FROM node WHERE life IN ('evicted', 'left'))",

@@ -3,7 +3,7 @@
 use holdfast_protocol::{
     message::{RecordKind, SetEntry},
     model::{DeletionRow, ExtentRow},
-    store::{OwedRecord, ROWS_MAX, StoreReply, Summary, Undescribed, rules},
+    store::{OwedRecord, ROWS_MAX, SegmentRecords, StoreReply, Summary, Undescribed, rules},
 };
 use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, Wall};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -115,14 +115,8 @@ fn extent(row: &SqliteRow) -> Result<(ObjectId, ExtentRow)> {
     Ok((ObjectId::from_bytes(bytes(row, "object")?), extent))
 }
 
-pub(super) async fn owe(
-    db: &mut SqliteConnection,
-    segment: SegmentId,
-    revision: u64,
-    records: &[OwedRecord],
-    described: Option<&[[u8; 32]]>,
-    at: Wall,
-) -> Result<StoreReply> {
+pub(super) async fn owe(db: &mut SqliteConnection, owed: SegmentRecords) -> Result<StoreReply> {
+    let SegmentRecords { segment, revision, records, described, at } = owed;
     let found = sqlx::query("SELECT revision FROM segment WHERE id = ? AND committed = 1")
         .bind(&segment.0[..])
         .fetch_optional(&mut *db)
@@ -132,7 +126,7 @@ pub(super) async fn owe(
     if is != revision {
         return Ok(StoreReply::Conflict(rules::revision_fault(segment, revision, is)));
     }
-    for record in records {
+    for record in &records {
         burials::withdraw(db, (record.kind, record.key, record.node)).await?;
         sqlx::query("INSERT OR REPLACE INTO owed_record (node, kind, key, bytes) VALUES (?, ?, ?, ?)")
             .bind(&record.node.0[..])
@@ -143,7 +137,7 @@ pub(super) async fn owe(
             .await?;
     }
     if let Some(pages) = described {
-        burials::pages(db, segment, pages, at).await?;
+        burials::pages(db, segment, &pages, at).await?;
         sqlx::query("UPDATE segment SET described = ?, pages = ? WHERE id = ?")
             .bind(int(revision)?)
             .bind(pages.as_flattened())

@@ -208,9 +208,8 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::DeletionDone { node, shard } => chores::deleted(db, node, shard).await,
         StoreOp::Unknown { node, entries } => chores::unknown(db, node, entries).await,
         StoreOp::Undescribed { limit } => chores::undescribed(db, limit).await,
-        StoreOp::OweRecords { segment, revision, records, described, at } => {
-            chores::owe(db, segment, revision, &records, described.as_deref(), at).await
-        }
+        StoreOp::OweRecords(owed) => chores::owe(db, *owed).await,
+        StoreOp::BuryStrays { node, kind, keys, at } => burials::strays(db, node, kind, &keys, at).await,
         StoreOp::EndBurials { before } => burials::end(db, before).await,
         StoreOp::OwedRecords { after, limit } => chores::owed(db, after, limit).await,
         StoreOp::RecordKept { node, kind, key, digest } => chores::kept(db, node, kind, key, digest).await,

@@ -151,7 +151,9 @@ impl Peer {
                 fence: holdfast_types::Fence::default(),
                 wall: Wall(0),
             }),
-            NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } => panic!("not asked here"),
+            NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } | NodeRequest::ListRecords { .. } => {
+                panic!("not asked here")
+            }
         }))
     }
 }

@@ -136,6 +136,26 @@ fn what_is_deleted_is_not_recovered_from_a_node_that_was_away() {
 }
 
 #[test]
+fn a_record_that_nothing_needs_goes_after_the_grace_of_orphans() {
+    let ten = Millis::from_secs(10);
+    let mut world = World::with(Profile { list_every: ten, orphan_grace: Millis::from_secs(60), ..profile() });
+    let (segment, object) = world.put(1, 5);
+    world.run(4000);
+    let node = world.placement(segment, 1).node;
+    let before = world.peers[&node].records.clone();
+    let mut revived = before.clone();
+    for kind in [RecordKind::Descriptor, RecordKind::Manifest, RecordKind::Envelope, RecordKind::Tombstone] {
+        revived.insert((kind, [0xee; 32]), b"back from the dead".to_vec());
+    }
+    world.peer(node).records = revived.clone();
+    world.run(60_000);
+    assert_eq!(world.peers[&node].records, revived, "not within the grace");
+    world.run(120_000);
+    assert_eq!(world.peers[&node].records, before);
+    assert!(before.contains_key(&(RecordKind::Envelope, *object.as_bytes())));
+}
+
+#[test]
 fn an_upload_that_nobody_came_back_for_leaves_nothing() {
     let mut world = World::new();
     world.run(1000);

@@ -166,6 +166,11 @@ impl Peer {
                 }
                 NodeReply::Recorded
             }
+            NodeRequest::ListRecords { kind, after, limit } => {
+                let keys =
+                    self.records.keys().filter(|(of, key)| *of == kind && after.is_none_or(|after| *key > after));
+                NodeReply::Keys(keys.map(|(_, key)| *key).take(limit as usize).collect())
+            }
             NodeRequest::Stat => NodeReply::Stat(NodeStat {
                 node: self.id(),
                 volume: VolumeId([1; 16]),

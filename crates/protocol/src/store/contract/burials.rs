@@ -8,7 +8,7 @@ use super::fixture::*;
 use crate::{
     message::{RecordKind, descriptor_key},
     model::NodeLife,
-    store::{OwedRecord, Store, StoreOp, StoreReply},
+    store::{OwedRecord, SegmentRecords, Store, StoreOp, StoreReply},
 };
 
 const WORD: &[u8] = b"buried";
@@ -48,7 +48,7 @@ fn describe(store: &mut dyn Store, n: u8, nodes: &[u8], page: u8) {
     let record = |node: u8| names.map(|(kind, key)| OwedRecord { node: node_id(node), kind, key, bytes: vec![n] });
     let records = nodes.iter().flat_map(|node| record(*node)).collect();
     let (segment, revision, described) = (segment_id(n), row.revision, Some(vec![[page; 32]]));
-    done(store, StoreOp::OweRecords { segment, revision, records, described, at: START });
+    done(store, StoreOp::OweRecords(Box::new(SegmentRecords { segment, revision, records, described, at: START })));
 }
 
 fn delete(n: u8, tombstone: &[u8]) -> StoreOp {
@@ -182,7 +182,7 @@ pub(super) fn records_of_another_revision_are_not_owed(store: &mut dyn Store) {
     let manifest = OwedRecord { node: node_id(1), kind: RecordKind::Manifest, key: [1; 32], bytes: vec![1] };
     let owe = |segment: u8, revision: u64, described| {
         let (segment, records) = (segment_id(segment), vec![manifest.clone()]);
-        StoreOp::OweRecords { segment, revision, records, described, at: START }
+        StoreOp::OweRecords(Box::new(SegmentRecords { segment, revision, records, described, at: START }))
     };
     // Gathered, and deleted before it was owed.
     done(store, delete(1, WORD));
@@ -233,4 +233,35 @@ pub(super) fn a_new_descriptor_buries_pages_of_the_last_one(store: &mut dyn Stor
     let pages: Vec<_> = owed(store).into_iter().map(|record| (record.node, record.key)).collect();
     let expected = [(1, 91), (2, 91), (3, 91), (4, 91), (5, 90), (5, 91)];
     assert_eq!(pages, expected.map(|(node, key)| (node_id(node), [key; 32])).to_vec());
+}
+
+pub(super) fn strays_are_buried_and_nothing_else_is(store: &mut dyn Store) {
+    nodes(store, 4);
+    put(store, 1);
+    put(store, 2);
+    describe(store, 1, &[1, 2, 3, 4], 90);
+    keep_all_but(store, 9);
+    done(store, delete(2, WORD));
+    keep_all_but(store, 9);
+    let before = summary(store).burials;
+    let later = Wall(START.0 + 500);
+    let listed = |store: &mut dyn Store, kind, keys: Vec<[u8; 32]>| {
+        done(store, StoreOp::BuryStrays { node: node_id(1), kind, keys, at: later });
+        summary(store).burials - before
+    };
+    let padded_otherwise = [1; 32];
+    let descriptors = vec![descriptor_key(segment_id(1)), descriptor_key(segment_id(2)), padded_otherwise];
+    assert_eq!(listed(store, RecordKind::Descriptor, descriptors), 1);
+    assert_eq!(listed(store, RecordKind::Manifest, vec![[1; 32], [2; 32]]), 2);
+    assert_eq!(listed(store, RecordKind::Envelope, vec![[1; 32], [2; 32]]), 3);
+    assert_eq!(listed(store, RecordKind::Tombstone, vec![[2; 32], [3; 32]]), 4);
+    assert_eq!(listed(store, RecordKind::Page, vec![[1; 32], [77; 32]]), 4);
+    // What a node lists again is buried once, since the first time.
+    done(store, StoreOp::BuryStrays { node: node_id(1), kind: RecordKind::Manifest, keys: vec![[2; 32]], at: Wall(0) });
+    end(store, START.0);
+    assert_eq!(summary(store).burials, 4);
+    keep_all_but(store, 9);
+    end(store, later.0);
+    let kinds = [RecordKind::Descriptor, RecordKind::Manifest, RecordKind::Envelope, RecordKind::Tombstone];
+    assert_eq!(owed_kinds(store), kinds.map(|kind| (1, kind, true)).to_vec());
 }

@@ -61,7 +61,7 @@ promises! {
         without_a_tombstone_the_records_go_after_the_grace, a_node_that_left_holds_up_no_burial,
         a_node_that_held_a_shard_before_a_repair_buries_too,
         what_is_buried_is_not_committed_until_its_tombstones_are_gone, records_of_another_revision_are_not_owed,
-        what_others_need_is_not_buried, a_new_descriptor_buries_pages_of_the_last_one;
+        what_others_need_is_not_buried, strays_are_buried_and_nothing_else_is, a_new_descriptor_buries_pages_of_the_last_one;
     twin: a_walk_of_operations_is_answered_as_the_map_does, another_walk_is_answered_as_the_map_does,
         a_third_walk_is_answered_as_the_map_does;
 }

@@ -6,7 +6,7 @@ use super::fixture::*;
 use crate::{
     message::{RecordKind, SetEntry},
     model::DeletionRow,
-    store::{OwedRecord, Store, StoreOp, StoreReply},
+    store::{OwedRecord, SegmentRecords, Store, StoreOp, StoreReply},
 };
 
 fn deletion(node: u8, shard: ShardId, due: u64) -> DeletionRow {
@@ -116,7 +116,13 @@ fn record(node: u8, key: u8, bytes: &[u8]) -> OwedRecord {
 
 /// Owes records beside those of segment 1, which is there and was not touched since its put.
 fn owe(records: Vec<OwedRecord>) -> StoreOp {
-    StoreOp::OweRecords { segment: segment_id(1), revision: 1, records, described: None, at: START }
+    StoreOp::OweRecords(Box::new(SegmentRecords {
+        segment: segment_id(1),
+        revision: 1,
+        records,
+        described: None,
+        at: START,
+    }))
 }
 
 fn kept(record: &OwedRecord) -> StoreOp {
@@ -170,12 +176,14 @@ pub(super) fn a_change_of_a_segment_asks_for_a_description(store: &mut dyn Store
         StoreReply::Undescribed(rows) => rows,
         other => panic!("expected segments, got {other:?}"),
     };
-    let described = |revision: u64| StoreOp::OweRecords {
-        segment: segment_id(1),
-        revision,
-        records: vec![record(1, 1, b"descriptor")],
-        described: Some(vec![]),
-        at: START,
+    let described = |revision: u64| {
+        StoreOp::OweRecords(Box::new(SegmentRecords {
+            segment: segment_id(1),
+            revision,
+            records: vec![record(1, 1, b"descriptor")],
+            described: Some(vec![]),
+            at: START,
+        }))
     };
     let first = ask(store);
     assert_eq!(first.len(), 1);

@@ -13,7 +13,7 @@ use crate::{
         CommitmentState, DeletionRow, Lease, NodeLife, NodeRow, Placement, Provenance, SealedWitness, SegmentView,
         StagedSegment, Standing, UploadRow, Verdict,
     },
-    store::{MapStore, NewObject, OwedRecord, StandingChange, Store, StoreOp, StoreReply},
+    store::{MapStore, NewObject, OwedRecord, SegmentRecords, StandingChange, Store, StoreOp, StoreReply},
     witness::WitnessId,
 };
 
@@ -321,6 +321,12 @@ impl Walk {
                 let OwedRecord { node, kind, key, bytes } = owed.get(at).unwrap_or(&any);
                 StoreOp::RecordKept { node: *node, kind: *kind, key: *key, digest: *blake3::hash(bytes).as_bytes() }
             }
+            2 if self.chance.one_in(2) => {
+                const KINDS: [RecordKind; 4] =
+                    [RecordKind::Descriptor, RecordKind::Manifest, RecordKind::Envelope, RecordKind::Tombstone];
+                let kind = KINDS[self.chance.below(4) as usize];
+                StoreOp::BuryStrays { node, kind, keys: vec![key, [0; 32]], at: Wall(self.now) }
+            }
             2 => StoreOp::EndBurials { before: Wall(self.now.saturating_sub(self.chance.below(3000))) },
             _ => {
                 let records = vec![OwedRecord { node, kind: RecordKind::Envelope, key, bytes: vec![bytes; 9] }];
@@ -331,7 +337,13 @@ impl Walk {
                 let (segment, revision) = known.unwrap_or((self.existing(), self.chance.below(4)));
                 let revision = revision + u64::from(self.chance.one_in(6));
                 let described = self.chance.one_in(2).then(|| vec![[self.chance.number(4); 32]]);
-                StoreOp::OweRecords { segment, revision, records, described, at: Wall(self.now) }
+                StoreOp::OweRecords(Box::new(SegmentRecords {
+                    segment,
+                    revision,
+                    records,
+                    described,
+                    at: Wall(self.now),
+                }))
             }
         }
     }

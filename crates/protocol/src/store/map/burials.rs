@@ -82,6 +82,22 @@ impl MapStore {
         self.burials.range(all).next().is_some() || self.owed.keys().any(is_owed)
     }
 
+    pub(super) fn bury_strays(&mut self, node: NodeId, kind: RecordKind, keys: Vec<[u8; 32]>, at: Wall) -> StoreReply {
+        let is_needed = |key: &[u8; 32]| match kind {
+            RecordKind::Descriptor => self.segments.keys().any(|id| descriptor_key(*id) == *key),
+            RecordKind::Manifest | RecordKind::Envelope => self.objects.keys().any(|(_, id)| id.as_bytes() == key),
+            RecordKind::Page => true,
+            // Where one is to lie, it is owed or buried.
+            RecordKind::Tombstone => false,
+        };
+        let is_known = |key: &[u8; 32]| {
+            self.owed.contains_key(&(node, kind, *key)) || self.burials.contains_key(&(kind, *key, node))
+        };
+        let strays: Vec<_> = keys.into_iter().filter(|key| !is_needed(key) && !is_known(key)).collect();
+        self.burials.extend(strays.into_iter().map(|key| ((kind, key, node), at)));
+        StoreReply::Done
+    }
+
     pub(super) fn end_burials(&mut self, before: Wall) -> StoreReply {
         let gone = |life: NodeLife| matches!(life, NodeLife::Evicted | NodeLife::Left);
         let gone: BTreeSet<NodeId> = self.nodes.values().filter(|row| gone(row.life)).map(|row| row.id).collect();

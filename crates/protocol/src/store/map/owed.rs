@@ -1,12 +1,12 @@
 //! What is owed to the nodes: deletions and records.
 
-use holdfast_types::{NodeId, ObjectId, SegmentId, ShardId, Wall};
+use holdfast_types::{NodeId, ObjectId, ShardId, Wall};
 
 use crate::{
     message::{RecordKind, SetEntry},
     model::{DeletionRow, ExtentRow},
     store::{
-        MapStore, OwedRecord, StoreReply, Undescribed,
+        MapStore, OwedRecord, SegmentRecords, StoreReply, Undescribed,
         map::{Segment, conflict, rows},
         rules,
     },
@@ -63,14 +63,8 @@ impl MapStore {
         StoreReply::Undescribed(behind.take(rows(limit)).map(with_extents).collect())
     }
 
-    pub(super) fn owe_records(
-        &mut self,
-        id: SegmentId,
-        revision: u64,
-        records: Vec<OwedRecord>,
-        described: Option<Vec<[u8; 32]>>,
-        at: Wall,
-    ) -> StoreReply {
+    pub(super) fn owe_records(&mut self, owed: SegmentRecords) -> StoreReply {
+        let SegmentRecords { segment: id, revision, records, described, at } = owed;
         let Some(segment) = self.segments.get(&id) else { return StoreReply::NotFound };
         if segment.revision != revision {
             return conflict(rules::revision_fault(id, revision, segment.revision));
