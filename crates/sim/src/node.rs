@@ -212,6 +212,7 @@ impl Node {
             NodeRequest::PutRecord { kind, key, bytes, fence } => {
                 self.keep_record(*kind, *key, bytes, *fence).map(|()| NodeReply::Recorded)
             }
+            NodeRequest::ListRecords { kind, after, limit } => Ok(self.record_keys(*kind, *after, *limit)),
             NodeRequest::Stat => Ok(NodeReply::Stat(self.stat(wall))),
         }
     }

@@ -330,7 +330,7 @@ impl World {
             let what = format!("node {}: shard {} was harmed, and no verdict says so", harm.node, harm.shard);
             self.break_promise("damage has a verdict", what);
         }
-        self.look_at_records();
+        self.look_at_records(true);
         let deleted: Vec<(usize, ObjectId)> = self.ledger.deleted().collect();
         for (owner, id) in deleted {
             let owner = self.owner(owner).owner_id();

@@ -21,8 +21,9 @@ impl World {
         Signed::sign(tombstone, &key.signing()).map(|signed| signed.bytes().to_vec()).unwrap_or_default()
     }
 
-    /// The catalog is burnt, and everything that is on any disk is read back; then the catalog is there again.
-    pub(crate) fn look_at_records(&mut self) {
+    /// The catalog is burnt, and everything that is on any disk is read back; then the catalog is there again. `all`: also from nodes whose
+    /// journal rotted at some time, which may have had back what was deleted until somebody listed it.
+    pub(crate) fn look_at_records(&mut self, all: bool) {
         let owed = self.catalog.owed_tombstones();
         let deleted: BTreeSet<ObjectId> = self.ledger.deleted().map(|(_, id)| id).collect();
         // Until every node that may have its records keeps the tombstone, a deletion is the catalog's alone.
@@ -31,7 +32,9 @@ impl World {
             return;
         }
         let mut findings = Findings::default();
-        for (kind, key, bytes) in self.nodes.iter().flat_map(crate::node::Node::records) {
+        let read = self.nodes.iter().zip(&self.marks).filter(|(_, mark)| all || !mark.rotted);
+        let records: Vec<_> = read.flat_map(|(node, _)| node.records()).collect();
+        for (kind, key, bytes) in records {
             if let Err(error) = findings.absorb(kind, key, &bytes) {
                 return self.break_promise("records that read back whole are records", format!("{kind:?}: {error}"));
             }

@@ -110,6 +110,12 @@ pub(crate) struct Mark {
     pub(crate) skew: i64,
     /// What it holds may have changed since somebody looked.
     pub(crate) changed: bool,
+    /// Shards that it has ever given a receipt for.
+    pub(crate) took: BTreeSet<ShardId>,
+    /// Its journal rotted, and it was not started since.
+    pub(crate) rotten: bool,
+    /// Its journal rotted at some time.
+    pub(crate) rotted: bool,
     /// Its process is down until something starts it.
     pub(crate) down: bool,
     pub(crate) registered: bool,
@@ -312,7 +318,7 @@ impl World {
         }
         self.look_deep();
         if self.now % RECORDS < IDLE {
-            self.look_at_records();
+            self.look_at_records(false);
         }
         if self.quiet && self.whole_at.is_none() {
             match self.unhealed() {
@@ -373,6 +379,9 @@ impl World {
                 let word = format!("node {at} starts: {report}");
                 self.note(&word);
                 self.started(at);
+                if self.marks[at].rotten {
+                    self.started_on_rot(at);
+                }
                 self.queue_in(1, Event::Announce { node: at });
             }
             // Opening may have to write a little: on a full disk the node waits for room, and nothing is lost.

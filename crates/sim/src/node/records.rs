@@ -1,6 +1,8 @@
 //! Records beside the shards, by the daemon's rules.
 
-use holdfast_protocol::message::{RecordKind, SendFailure};
+use std::collections::BTreeSet;
+
+use holdfast_protocol::message::{NodeReply, RecordKind, SendFailure};
 use holdfast_types::Fence;
 use holdfast_volume::{Key, Sequence, VolumeError};
 
@@ -54,6 +56,13 @@ impl Node {
             Ok(()) | Err(VolumeError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         })
+    }
+
+    pub(super) fn record_keys(&self, kind: RecordKind, after: Option<[u8; 32]>, limit: u32) -> NodeReply {
+        let found = self.reader().map(|reader| reader.entries(&[kind as u8], Sequence::START, usize::MAX));
+        let keys: BTreeSet<[u8; 32]> = found.unwrap_or_default().into_iter().map(|entry| entry.key.id).collect();
+        let past = keys.into_iter().filter(|key| after.is_none_or(|after| *key > after));
+        NodeReply::Keys(past.take(limit as usize).collect())
     }
 
     /// What is on the disk, whether or not the process runs; what cannot be read whole is left out.
