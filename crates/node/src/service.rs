@@ -143,7 +143,9 @@ impl NodeService for Service {
     ) -> Result<Response<pb::ListRecordsResponse>, Status> {
         require_role(&request, &[Role::Auditor])?;
         let list = ListRecords::try_from(request.into_inner())?;
-        let keys = keys_of(&self.0, &list);
+        let state = Arc::clone(&self.0);
+        // All of the kind are gone through: not on a thread that serves sockets.
+        let keys = spawn_blocking(move || keys_of(&state, &list)).await.map_err(|error| refusal::of_join(&error))?;
         Ok(Response::new(pb::ListRecordsResponse { keys: keys.into_iter().map(Vec::from).collect() }))
     }
 
@@ -191,8 +193,8 @@ impl NodeService for Service {
     }
 }
 
-/// Keys of one kind in order. The index is ordered by sequence, so that all of the kind are gone through; records are
-/// few and small, and only `recover` lists them.
+/// Keys of one kind in order. The index is ordered by sequence, so that all of the kind are gone through; it is in memory, and they are
+/// listed once in many hours.
 fn keys_of(state: &State, list: &ListRecords) -> Vec<[u8; 32]> {
     let mut keys = std::collections::BTreeSet::new();
     let mut from = holdfast_volume::Sequence::START;

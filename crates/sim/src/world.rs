@@ -29,6 +29,8 @@ use crate::{
 const TICK: u64 = 200;
 /// Nodes tidy up, and everything that is stored is read and hashed, this often.
 const IDLE: u64 = 2_500;
+/// What a recovery would find is looked at this often: each signature costs as much as a thousand events.
+const RECORDS: u64 = 4 * IDLE;
 /// Where wall clocks begin: some day in 2026, so that a jump back is not before the epoch.
 const WALL: u64 = 1_780_000_000_000;
 
@@ -108,6 +110,12 @@ pub(crate) struct Mark {
     pub(crate) skew: i64,
     /// What it holds may have changed since somebody looked.
     pub(crate) changed: bool,
+    /// Shards that it has ever given a receipt for.
+    pub(crate) took: BTreeSet<ShardId>,
+    /// Its journal rotted, and it was not started since.
+    pub(crate) rotten: bool,
+    /// Its journal rotted at some time.
+    pub(crate) rotted: bool,
     /// Its process is down until something starts it.
     pub(crate) down: bool,
     pub(crate) registered: bool,
@@ -309,6 +317,9 @@ impl World {
             }
         }
         self.look_deep();
+        if self.now % RECORDS < IDLE {
+            self.look_at_records(false);
+        }
         if self.quiet && self.whole_at.is_none() {
             match self.unhealed() {
                 None => {
@@ -368,6 +379,9 @@ impl World {
                 let word = format!("node {at} starts: {report}");
                 self.note(&word);
                 self.started(at);
+                if self.marks[at].rotten {
+                    self.started_on_rot(at);
+                }
                 self.queue_in(1, Event::Announce { node: at });
             }
             // Opening may have to write a little: on a full disk the node waits for room, and nothing is lost.

@@ -1,7 +1,6 @@
 //! `holdfast rm`: deletes objects.
 
 use clap::Args;
-use holdfast_client::{Auditor, ClientError};
 use holdfast_types::ObjectId;
 use holdfast_wire::ErrorCode;
 use serde_json::json;
@@ -10,7 +9,8 @@ use crate::{connect::ClientArgs, failure::Failure, output};
 
 /// Delete objects: gone from the catalog at once, from the nodes soon after, also from those that are away now.
 ///
-/// Each is told on its own, and none keeps the others.
+/// Your key signs a tombstone for each, so that a catalog rebuilt from the nodes does not bring them back. Each is told on
+/// its own, and none keeps the others.
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// Ids as `put` and `ls` print them
@@ -23,11 +23,11 @@ pub(crate) struct Rm {
 impl Rm {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let (objects, json) = (self.objects, self.client.json);
-        let went = self.client.ask(|auditor| async move {
+        let went = self.client.act(|client| async move {
             let mut went = Went::default();
             let mut objects = objects.into_iter();
             for object in objects.by_ref() {
-                match remove(&auditor, object).await {
+                match client.remove(object).await {
                     Ok(true) => went.deleted.push(object),
                     Ok(false) => went.absent.push(object),
                     Err(error) => {
@@ -44,17 +44,6 @@ impl Rm {
         })?;
         went.tell(json)
     }
-}
-
-/// Whether it was there.
-async fn remove(auditor: &Auditor, object: ObjectId) -> Result<bool, ClientError> {
-    match auditor.object(object).await {
-        Err(error) if error.code() == ErrorCode::NotFound => return Ok(false),
-        // Records that do not open are no reason to keep an object.
-        Ok(_) | Err(_) => {}
-    }
-    auditor.delete_object(object).await?;
-    Ok(true)
 }
 
 /// What became of each.

@@ -23,8 +23,9 @@ use holdfast_types::{
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
-        BeginUpload, CommitPart, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts, ObjectRecords,
-        ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardCommitments, ShardLocation, ShardWitness,
+        BeginUpload, CommitPart, DeleteObject, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts,
+        ObjectRecords, ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardCommitments, ShardLocation,
+        ShardWitness,
         StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
@@ -410,8 +411,8 @@ impl ObjectService for Auditor {
         request: Request<pb::DeleteObjectRequest>,
     ) -> Result<Response<pb::DeleteObjectResponse>, Status> {
         let owner = require_owner(&request)?;
-        let id = ObjectId::try_from(request.into_inner())?;
-        self.open()?.store.apply(StoreOp::DeleteObject { owner, id, at: now() });
+        let DeleteObject { id, tombstone } = DeleteObject::try_from(request.into_inner())?;
+        self.open()?.store.apply(StoreOp::DeleteObject { owner, id, tombstone, at: now() });
         Ok(Response::new(pb::DeleteObjectResponse {}))
     }
 }

@@ -6,7 +6,7 @@ use holdfast_types::{
     VerdictId, Wall,
 };
 
-use super::argument::{NewObject, OwedRecord, StandingChange};
+use super::argument::{NewObject, SegmentRecords, StandingChange};
 use crate::{
     message::{RecordKind, SetEntry},
     model::{
@@ -95,7 +95,8 @@ pub enum StoreOp {
     /// Makes an upload's segments and objects the catalog's, all or nothing. `Conflict` by
     /// [`crate::store::rules::commit_fault`] (too few receipts, an extent outside the upload's segments). Idempotent: a second
     /// one answers those of its segments that are still there. An object that its owner has already is left as it is; segments that no new object
-    /// refers to do not enter the catalog and their shards are queued for deletion. Of the others, assignments with a
+    /// refers to do not enter the catalog and their shards are queued for deletion. `Conflict` also while a node may keep a tombstone of one of
+    /// the objects: a recovery could not tell it from the one that was deleted. Of the others, assignments with a
     /// receipt become placements (good, [`crate::store::rules::first_commitment`], version 1, no fence); those without are absent, and their
     /// reservation is freed. The new segments need a description ([`StoreOp::Undescribed`]).
     CommitUpload {
@@ -172,11 +173,16 @@ pub enum StoreOp {
     /// Deletes an object: the row goes, with its pages; segments that nothing refers to any more go, with their lease,
     /// their placements' bytes are freed and their shards queued for deletion. Segments that stay need a new
     /// description. Idempotent: an absent object answers `Done`.
+    /// Its records leave every node that holds a shard of the segment they lie with, or held one before a repair: what was still owed of them is
+    /// not any more, the tombstone is owed, and burials begin ([`StoreOp::EndBurials`]) of tombstone, pages and descriptors of segments that went; without a
+    /// tombstone, of manifest and envelope. Where another owner has an object of this id, the records stay: they are that one's, too.
     DeleteObject {
         /// Whose.
         owner: OwnerId,
         /// Which.
         id: ObjectId,
+        /// Signed by the owner, at most [`holdfast_types::RECORD_LEN_MAX`]; empty where nobody signed one.
+        tombstone: Vec<u8>,
         /// When.
         at: Wall,
     },
@@ -341,8 +347,7 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
-    /// Deletions of these shards that are queued, due or not, by (node, shard). After a restart any of them may be on its
-    /// way still.
+    /// Deletions of these shards that are queued, due or not, by (node, shard). After a restart any may be on its way still.
     OwedDeletions {
         /// Of one segment.
         shards: Vec<ShardId>,
@@ -358,8 +363,7 @@ pub enum StoreOp {
         /// What.
         shard: ShardId,
     },
-    /// Which of these entries of a node no placement, no assignment of an uncommitted upload and no queued deletion knows; in
-    /// the order asked.
+    /// Which of these entries of a node no placement, no assignment of an uncommitted upload and no queued deletion knows; in order.
     Unknown {
         /// Which node.
         node: NodeId,
@@ -371,13 +375,27 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
-    /// Owes records to nodes, replacing those of the same node, kind and key, and notes these segments as described up to
-    /// this revision.
-    OweRecords {
-        /// What is owed.
-        records: Vec<OwedRecord>,
-        /// (segment, revision) each; one that moved on meanwhile stays undescribed.
-        described: Vec<(SegmentId, u64)>,
+    /// Owes a segment's records to nodes, replacing those of the same node, kind and key, whose burials end. `NotFound` without the segment,
+    /// `Conflict` and nothing done where it is at another revision: what was gathered may be of an object that was deleted since.
+    OweRecords(Box<SegmentRecords>),
+    /// Buries those of these records of a node that nothing needs: descriptors of no segment, manifests and envelopes of no object,
+    /// tombstones that nobody is to keep. What is owed or buried already stays as it is; pages are left alone.
+    BuryStrays {
+        /// Which node.
+        node: NodeId,
+        /// Of which kind.
+        kind: RecordKind,
+        /// What it listed; at most [`crate::message::LIST_ENTRIES_MAX`].
+        keys: Vec<[u8; 32]>,
+        /// When the burial begins: in the future, for what this catalog may not know yet.
+        at: Wall,
+    },
+    /// Ends burials that began at `before` or earlier: each node is owed the absence of the record that was buried there. A tombstone's only
+    /// once nobody is owed one of that key any more. Nodes that are evicted or have left are asked nothing, and nobody waits for them. At most
+    /// [`crate::store::rules::BURIALS_MAX`] at a time, by (kind, key, node).
+    EndBurials {
+        /// Before this no record can be on its way any more.
+        before: Wall,
     },
     /// Records still owed, by (node, kind, key).
     OwedRecords {

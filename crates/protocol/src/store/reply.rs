@@ -38,8 +38,10 @@ pub struct Summary {
     pub worst_spare: i32,
     /// Deletions queued.
     pub deletions: u64,
-    /// Records owed.
+    /// Records owed, or their absence.
     pub owed_records: u64,
+    /// Burials that have not ended: records of what was deleted, or tombstones of it, that nodes still keep.
+    pub burials: u64,
     /// Live uploads.
     pub uploads: u64,
     /// The catalog's epoch.

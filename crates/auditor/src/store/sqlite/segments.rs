@@ -138,13 +138,21 @@ pub(super) async fn place(db: &mut SqliteConnection, new: &Placement, expected: 
     if moved {
         account(db, new.node, int(new.len)?).await?;
         withdraw_deletion(db, new.node, &new.shard).await?;
+        former_holder(db, "DELETE FROM former_holder WHERE segment = ? AND node = ?", new.segment, new.node).await?;
         if let Some(old) = old {
+            let keeps = "INSERT OR IGNORE INTO former_holder (segment, node) VALUES (?, ?)";
+            former_holder(db, keeps, new.segment, old.node).await?;
             let row = DeletionRow { node: old.node, shard: old.shard, owner: view.segment.owner, due: at };
             drop_copy(db, &row, old.len).await?;
         }
     }
     sqlx::query("UPDATE segment SET revision = revision + 1 WHERE id = ?").bind(&new.segment.0[..]).execute(db).await?;
     Ok(StoreReply::Done)
+}
+
+async fn former_holder(db: &mut SqliteConnection, query: &'static str, segment: SegmentId, node: NodeId) -> Result<()> {
+    sqlx::query(query).bind(&segment.0[..]).bind(&node.0[..]).execute(db).await?;
+    Ok(())
 }
 
 async fn place_fault(

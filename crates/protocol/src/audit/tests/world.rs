@@ -151,7 +151,9 @@ impl Peer {
                 fence: holdfast_types::Fence::default(),
                 wall: Wall(0),
             }),
-            NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } => panic!("not asked here"),
+            NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } | NodeRequest::ListRecords { .. } => {
+                panic!("not asked here")
+            }
         }))
     }
 }
@@ -285,7 +287,7 @@ impl World {
     }
 
     pub(super) fn delete(&mut self, n: usize) {
-        self.store.apply(StoreOp::DeleteObject { owner: OWNER, id: object(n), at: Wall(0) });
+        self.store.apply(StoreOp::DeleteObject { owner: OWNER, id: object(n), tombstone: vec![], at: Wall(0) });
     }
 
     /// The turned node's row.

@@ -68,7 +68,7 @@ pub(super) fn the_summary_counts_what_is_there(store: &mut dyn Store) {
         ..Summary::default()
     };
     assert_eq!(summary(store), expected);
-    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
     assert_eq!(summary(store).deletions, 4);
     store.apply(StoreOp::LoseNode { verdict: Box::new(verdict(2, 3)) });
     store.apply(StoreOp::LoseNode { verdict: Box::new(verdict(3, 2)) });

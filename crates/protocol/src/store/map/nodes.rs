@@ -59,6 +59,7 @@ impl MapStore {
             worst_spare: segments().map(super::Segment::spare).min().unwrap_or(0),
             deletions: self.deletions.len() as u64,
             owed_records: self.owed.len() as u64,
+            burials: self.burials.len() as u64,
             uploads: self.uploads.values().filter(|upload| !upload.row.committed).count() as u64,
             epoch: self.epoch,
             counter: self.counter,
