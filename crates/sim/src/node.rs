@@ -23,7 +23,7 @@ use holdfast_volume::{
 use merkle_cid::{Builder, Root};
 
 use crate::{
-    liar::Liar,
+    liar::{Liar, Lie},
     message::{Got, Reply, Request},
 };
 
@@ -335,6 +335,9 @@ impl Node {
 
     fn get(&mut self, shard: &ShardId, range: ByteRange) -> Got {
         let Some(reader) = self.reader() else { return Got::Failed(SendFailure::Unreachable) };
+        if self.liar.lies(Lie::Withhold) {
+            return Got::Failed(SendFailure::Denied("nothing is read here".into()));
+        }
         if self.liar.serves_garbage() {
             return Got::Bytes { bytes: vec![0x55; range.len() as usize].into(), damaged: Vec::new() };
         }

@@ -6,6 +6,7 @@
 //! | one valid fence a segment | every lease and placement ([`crate::catalog`]) |
 //! | what the catalog says a node holds, it holds, unless we damaged it | after every event; bytes every 2.5 s |
 //! | a read gives the object's bytes or none | every read |
+//! | a node that answers no challenge does not keep its place | when a denier stops denying |
 //! | whole within a bound once faults stop; what was deleted is gone; damage has a verdict | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +113,9 @@ impl Ledger {
         self.objects.iter().filter(|(_, known)| known.fate == Fate::Deleted).map(|(id, known)| (known.owner, *id))
     }
 }
+
+/// By then a node that denies every challenge is contained: a round of samples, the refusals that are taken, and some.
+const DENIED_MAX: u64 = 10_000;
 
 const HONEST: &str = "no fault-free node is judged corrupt or missing";
 const HELD: &str = "what the catalog says an undamaged node holds, it holds";
@@ -221,6 +225,23 @@ impl World {
         if given_up && !mark.away && self.plan.is_calm() && !harmed {
             let what = format!("node {at} was given up as {:?}, and could be reached all the time", verdict.outcome);
             self.break_promise("no node that can be reached loses its standing", what);
+        }
+    }
+
+    /// A node denied every challenge until now.
+    pub(crate) fn look_at_denial(&mut self, at: usize) {
+        let Some(since) = self.marks[at].denies.take() else { return };
+        let ours = ["auditor crash", "auditor crash mid-step", "clock jump", "failing catalog"];
+        let ours = ours.iter().any(|kind| self.report.kinds.contains_key(kind));
+        if ours || self.marks[at].away || !self.plan.is_calm() || self.now - since < DENIED_MAX {
+            return;
+        }
+        let id = self.nodes[at].id;
+        let row = self.catalog.nodes().into_iter().find(|row| row.id == id);
+        *self.report.kinds.entry("denier found out").or_default() += 1;
+        if row.is_some_and(|row| row.life == NodeLife::Active) {
+            let what = format!("node {at} has denied every challenge for {} ms and is active", self.now - since);
+            self.break_promise("a node that answers no challenge does not keep its place", what);
         }
     }
 

@@ -100,6 +100,8 @@ pub(crate) struct Mark {
     pub(crate) wiped: bool,
     /// It lied at some time.
     pub(crate) lied: bool,
+    /// It denies every challenge since then, and has something to prove.
+    pub(crate) denies: Option<u64>,
     /// It was away at some time: silence is no wonder.
     pub(crate) away: bool,
     /// Cut off until then.
@@ -292,7 +294,10 @@ impl World {
                 self.queue_in(0, Event::Tick { life: self.auditor.life });
             }
             Event::Announce { node } => self.announce(node),
-            Event::Repent { node } => self.repent(node),
+            Event::Repent { node } => {
+                self.look_at_denial(node);
+                self.repent(node);
+            }
             Event::RoomAgain { node } => self.nodes[node].disk.full_from(None),
             Event::Idle => self.idle(),
             Event::Quiet => self.fall_quiet(),
