@@ -25,6 +25,7 @@ use crate::{
     outbox::Outbox,
     profile::Profile,
     repair::Repairs,
+    retrieve::Retrievals,
     store::{StoreOp, StoreReply},
 };
 
@@ -72,6 +73,7 @@ pub struct Auditor {
     repairs: Repairs,
     commitments: Commitments,
     debts: Debts,
+    retrievals: Retrievals,
     chores: Chores,
     reading: Option<Token>,
     next_reading: Mono,
@@ -98,6 +100,7 @@ impl Auditor {
             repairs: Repairs::new(),
             commitments: Commitments::default(),
             debts: Debts::default(),
+            retrievals: Retrievals::default(),
             chores,
             reading: None,
             next_reading: Mono(0),
@@ -170,6 +173,10 @@ impl Auditor {
                     self.audits.on_verified(now, token, found, &self.nodes, &mut self.out);
                 }
             }
+            Event::CommitDone(token, outcome) if self.retrievals.owns(token) => {
+                let (retrievals, mut ctx) = self.retrievals(now);
+                retrievals.on_read(token, outcome, &mut ctx);
+            }
             Event::CommitDone(token, outcome) => {
                 let (_, commitments, _, _, mut ctx) = self.parts(now);
                 commitments.on_committed(token, outcome, &mut ctx);
@@ -205,6 +212,14 @@ impl Auditor {
         chores.tick(&mut ctx);
         let (debts, mut ctx) = self.debts(now);
         debts.tick(&mut ctx);
+        let (retrievals, mut ctx) = self.retrievals(now);
+        retrievals.tick(&mut ctx);
+    }
+
+    fn retrievals(&mut self, now: Now) -> (&mut Retrievals, Context<'_>) {
+        let Self { config, nodes, fence, chance, out, retrievals, .. } = self;
+        let Config { cluster, profile, key, .. } = config;
+        (retrievals, Context { now, profile, cluster, key, nodes, fence: *fence, chance: *chance, out })
     }
 
     fn debts(&mut self, now: Now) -> (&mut Debts, Context<'_>) {
@@ -298,6 +313,9 @@ impl Auditor {
         } else if self.debts.owns(token) {
             let (debts, mut ctx) = self.debts(now);
             debts.on_stored(reply, &mut ctx);
+        } else if self.retrievals.owns(token) {
+            let (retrievals, mut ctx) = self.retrievals(now);
+            retrievals.on_stored(token, reply, &mut ctx);
         } else if self.chores.owns(token) {
             let (repairs, _, chores, _, mut ctx) = self.parts(now);
             chores.on_stored(token, reply, repairs, &mut ctx);
@@ -316,6 +334,7 @@ impl Auditor {
         self.repairs.busy(token);
         self.commitments.busy(token, now.mono);
         self.debts.busy(token);
+        self.retrievals.busy(token);
         self.chores.busy(token);
     }
 
@@ -346,6 +365,14 @@ impl Auditor {
         let nodes: BTreeSet<NodeId> = suspects.into_iter().map(|(node, _)| node).collect();
         for node in nodes {
             self.audits.command(now, &Command::AuditNow(Some(node)), &self.nodes);
+        }
+        let unserved = [self.repairs.take_unserved(), self.commitments.take_unserved()].concat();
+        let (retrievals, ctx) = self.retrievals(now);
+        retrievals.failed(unserved, &ctx);
+        let lost = retrievals.take_lost();
+        if !lost.is_empty() {
+            self.repairs.withheld(lost);
+            self.repairs.look_soon();
         }
         if let Some(foreign) = self.chores.take_foreign_fence() {
             self.raise(foreign);

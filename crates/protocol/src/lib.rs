@@ -23,6 +23,7 @@ pub mod profile;
 pub mod put;
 pub mod repair;
 pub mod responder;
+mod retrieve;
 pub mod set;
 pub mod store;
 pub mod upload;

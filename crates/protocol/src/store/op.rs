@@ -208,13 +208,15 @@ pub enum StoreOp {
         limit: u32,
     },
     /// Notes that a witness's secret is about to be revealed for the list with this digest. `Conflict`, and nothing done,
-    /// by [`crate::store::rules::burn_fault`]: it has another name, or is burnt already, for whatever list. `NotFound`
-    /// where the placement or the witness is not there.
+    /// by [`crate::store::rules::burn_fault`]: it has another name, or is burnt already, for whatever list; or the shard
+    /// is another. `NotFound` where the placement or the witness is not there.
     BurnWitness {
         /// The segment.
         segment: SegmentId,
         /// Which shard.
         index: ShardIndex,
+        /// Its name: a client may use a segment's id again for other bytes, once its objects are deleted.
+        shard: ShardId,
         /// Which witness.
         id: WitnessId,
         /// Digest of the list it judges from now on.
@@ -224,7 +226,7 @@ pub enum StoreOp {
     CommitmentDebts,
     /// Where the commitments stand.
     CommitmentCounts,
-    /// Sets the commitment of a shard where the placement's is `expected`; `Conflict` otherwise, and by
+    /// Sets the commitment of a shard where the placement's is `expected` and the shard this one; `Conflict` otherwise, and by
     /// [`crate::store::rules::acceptance_fault`]: a client vouches only for the list that its witness was burnt with.
     /// Raises its version. Accepted, the shard's witness is gone.
     SetCommitment {
@@ -232,10 +234,15 @@ pub enum StoreOp {
         segment: SegmentId,
         /// Which shard.
         index: ShardIndex,
+        /// Its name. Attack: a client deletes the segment while it is read, and puts other bytes under its id; what was read
+        /// would vouch for bytes that nobody read.
+        shard: ShardId,
         /// What it must be now.
         expected: CommitmentState,
         /// What it becomes.
         to: CommitmentState,
+        /// When: deadlines of a voided one count from there.
+        at: Wall,
     },
     /// The shard is on the node after all, under another number. Raises the version. `Conflict` if another shard of the node
     /// has that number.

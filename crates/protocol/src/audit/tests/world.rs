@@ -279,8 +279,9 @@ impl World {
         let digest = list.list().digest();
         self.lists.insert(digest, list);
         let to = CommitmentState::Accepted { digest, provenance: Provenance::AuditorRead };
-        let (segment, index) = (SegmentId([n as u8; 16]), ShardIndex(index as u16));
-        let reply = self.store.apply(StoreOp::SetCommitment { segment, index, expected, to });
+        let shard = contents()[2 * n + index].shard;
+        let (segment, index, at) = (SegmentId([n as u8; 16]), ShardIndex(index as u16), self.now.wall);
+        let reply = self.store.apply(StoreOp::SetCommitment { segment, index, shard, expected, to, at });
         assert_eq!(reply, StoreReply::Done);
     }
 

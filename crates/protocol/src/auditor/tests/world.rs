@@ -52,6 +52,10 @@ pub(super) struct Peer {
     pub(super) liar: bool,
     pub(super) listed: u32,
     pub(super) manners: Manners,
+    /// It proves what it has and gives none of it.
+    pub(super) withholds: bool,
+    /// No reading of it comes to an end.
+    pub(super) drips: bool,
     /// Times it was asked for commitments.
     pub(super) asked: u32,
     /// Secrets that it was told.
@@ -272,6 +276,8 @@ impl World {
             taken: Taken::new(),
         };
         self.peers.insert(id, peer);
+            withholds: false,
+            drips: false,
         let effects = self.core.step(self.now, Event::Command(Command::NodeChanged(id)));
         self.wishes.extend(effects);
     }
@@ -497,6 +503,10 @@ impl World {
             }
             Effect::Recover(token, job) => Some(Event::Recovered(token, Box::new(self.recover(*job)))),
             Effect::Cancel(_) => None,
+            Effect::Commit(_, job) if matches!(*job, CommitJob::Read(_)) && self.peers[&job.of().node].drips => {
+                self.commits.push(*job);
+                None
+            }
             Effect::Publish(notice) => {
                 self.notices.push(notice);
                 None
@@ -518,7 +528,7 @@ impl World {
         for source in &job.sources {
             let peer = &self.peers[&source.node];
             match peer.held.get(&source.shard) {
-                _ if !peer.up => outcome.silent_sources.push(source.index),
+                _ if !peer.up || peer.withholds => outcome.silent_sources.push(source.index),
                 Some((_, bytes)) if ShardId(Root::of(bytes)) == source.shard => {
                     sources.insert(source.index, bytes.clone());
                 }
