@@ -127,3 +127,17 @@ async fn later_what_is_owed_and_not_under_way_is_withdrawn() {
     assert_eq!(staged(&api).await, before, "the nodes that may have the shards already");
     assert_eq!(owed(&api).await, []);
 }
+
+/// Attack: an upload is staged just while the deletion of what it had there sets out.
+#[tokio::test]
+async fn what_sets_out_while_a_segment_is_staged_is_met_before_its_grants_go_out() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |shared| shared.clock = Clock::started_before(DELETION_OUTSTANDING).unwrap()).await;
+    staged(&api).await;
+    let (_, known) = api.staged(UPLOAD, OWNER, segment().segment.id).await.unwrap();
+    let known = known.unwrap();
+    assert!(api.look_again(&known).is_ok());
+    let assigned = known.assignments[1];
+    *api.0.deleting.write().unwrap() = BTreeSet::from([(assigned.node, assigned.shard)]);
+    assert_eq!(api.look_again(&known).unwrap_err().code, ErrorCode::Retry);
+}
