@@ -33,10 +33,6 @@ pub use crate::commitment::CommitProgress;
 
 /// Between two readings of the nodes' rows: reservations move their `used` without a change of version.
 const NODES_EVERY: Millis = Millis::from_secs(5);
-/// Epochs that a node may be ahead. A catalog restored from an old copy is behind by as many epochs as it was restored
-/// or recovered since; a node that says more lies, and would use up the numbers.
-const EPOCH_JUMP_MAX: u64 = 1 << 16;
-
 /// What an auditor is, checked where the configuration is read.
 #[derive(Clone)]
 pub struct Config {
@@ -379,15 +375,11 @@ impl Auditor {
         }
     }
 
-    /// A node saw a fence that this catalog never gave out: it is an old copy, and its next leases must be above.
+    /// A node showed a fence that we signed and that this catalog never gave out: it is an old copy, and its next leases must
+    /// be above.
     fn raise(&mut self, foreign: Fence) {
         if foreign <= self.fence || self.raising.is_some() {
             return;
-        }
-        if foreign.epoch > self.fence.epoch.saturating_add(EPOCH_JUMP_MAX) {
-            let what =
-                format!("a node claims to have seen fence {foreign}; ours is {}: it is not believed", self.fence);
-            return self.out.publish(Notice::Trouble { what });
         }
         let what = format!(
             "a node has seen fence {foreign}, above this catalog's {}: the catalog is an old copy; its epoch is raised",

@@ -43,9 +43,11 @@ pub(crate) enum Lie {
     Mute,
     /// Proves honestly, and gives the auditor no shard to read.
     Withhold,
+    /// Says that it saw a fence that nobody gave out; its proofs are honest.
+    HighFence,
 }
 
-pub(crate) const LIES: [Lie; 15] = [
+pub(crate) const LIES: [Lie; 16] = [
     Lie::WrongProof,
     Lie::Replay,
     Lie::Stale,
@@ -62,6 +64,7 @@ pub(crate) const LIES: [Lie; 15] = [
     Lie::Mute,
     Lie::Deny,
     Lie::Withhold,
+    Lie::HighFence,
 ];
 
 impl Lie {
@@ -81,6 +84,7 @@ impl Lie {
             Lie::Mute => "lie: silent to a secret",
             Lie::Deny => "lie: denies every challenge",
             Lie::Withhold => "lie: proves and does not serve",
+            Lie::HighFence => "lie: made-up fence",
         }
     }
 
@@ -171,9 +175,10 @@ pub(crate) fn answer(
         Some(Lie::Deny) => return Err(SendFailure::Denied("no challenge is answered here".into())),
         Some(Lie::Refuse) => sign(AnswerBody::Refused { retry_after: Millis(200) }),
         Some(Lie::Mismatch) => sign(AnswerBody::SetMismatch { digest: [7; 32], count: 1 }),
-        Some(Lie::DropPuts | Lie::DropKept | Lie::BadReads | Lie::FalseList | Lie::Mute | Lie::Withhold) | None => {
-            node.answer(challenge, setup, &[])
-        }
+        Some(
+            Lie::DropPuts | Lie::DropKept | Lie::BadReads | Lie::FalseList | Lie::Mute | Lie::Withhold | Lie::HighFence,
+        )
+        | None => node.answer(challenge, setup, &[]),
     };
     Ok(NodeReply::Answer(Box::new(said)))
 }

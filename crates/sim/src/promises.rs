@@ -7,6 +7,7 @@
 //! | what the catalog says a node holds, it holds, unless we damaged it | after every event; bytes every 2.5 s |
 //! | a read gives the object's bytes or none | every read |
 //! | a node that answers no challenge does not keep its place | when a denier stops denying |
+//! | no node's word alone raises the epoch | every raise |
 //! | whole within a bound once faults stop; what was deleted is gone; damage has a verdict | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +134,10 @@ impl World {
             }
             (StoreOp::SetCommitment { segment, index, to, .. }, StoreReply::Done) => {
                 self.look_at_acceptance(*segment, *index, to);
+            }
+            // Nobody ever puts an old copy in the catalog's place.
+            (StoreOp::RaiseEpoch { above }, StoreReply::Epoch(_)) if *above > 0 => {
+                self.break_promise("no node's word alone raises the epoch", format!("above {above}"));
             }
             (StoreOp::DeleteObject { id, .. }, StoreReply::Done) => {
                 if let Some(known) = self.ledger.objects.get_mut(id) {

@@ -70,6 +70,7 @@ fn two_hundred_seeds_keep_every_promise() {
         "lie: false list",
         "lie: garbage",
         "lie: keeps no put",
+        "lie: made-up fence",
         "lie: neighbour's answer",
         "lie: proves and does not serve",
         "lie: replay",

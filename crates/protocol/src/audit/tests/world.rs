@@ -150,6 +150,7 @@ impl Peer {
                 next: Sequence(0),
                 fence: holdfast_types::Fence::default(),
                 wall: Wall(0),
+                proof: None,
             }),
             NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } => panic!("not asked here"),
         }))
