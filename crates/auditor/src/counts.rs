@@ -150,7 +150,7 @@ impl Counted for AuditorPage {
             ),
         ];
         counters.iter().try_for_each(|(name, help, value)| page.counter(name, help, *value))?;
-        let alerts = shared.alerts.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        let alerts = shared.alerts.read().unwrap_or_else(PoisonError::into_inner).count();
         let debtors = shared.over_debt.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
         let gauges = [
             ("holdfast_auditor_alerts", "Alerts that `holdfast status` shows", alerts),

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alerts;
 mod api;
 mod clock;
 mod commit;

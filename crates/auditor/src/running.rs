@@ -1,13 +1,6 @@
 //! An auditor from start to stop: keys, catalog, core, sockets; and the drain at the end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_client::link::Links;
 use holdfast_dispersal::RecoveryKey;
@@ -267,7 +260,7 @@ pub(crate) async fn assemble(
         notices: broadcast::channel(NOTICES_KEPT).0,
         audits_in_flight: 0.into(),
         repairs_running: 0.into(),
-        alerts: BTreeMap::new().into(),
+        alerts: std::sync::RwLock::default(),
         deleting: BTreeSet::new().into(),
         over_debt: BTreeSet::new().into(),
         commit_progress: CommitProgress::default().into(),

@@ -139,6 +139,7 @@ mod tests {
             node: NodeId([index as u8; 32]),
             standing,
             silent,
+            commitment: None,
         };
         let segment = SegmentStat {
             id: SegmentId([1; 16]),

@@ -87,7 +87,11 @@ pub(crate) async fn put(
     let _place = state.uploads.clone().try_acquire_owned().map_err(|_| refusal::busy("puts"))?;
     state.served.now();
     let (grant, replace) = match next(&mut stream).await? {
-        Some(PutPart::Header { grant, replace }) => (admit(state, peer, &grant)?, replace),
+        Some(PutPart::Header { grant: signed, replace }) => {
+            let grant = admit(state, peer, &signed)?;
+            state.keep_proof(&signed).await;
+            (grant, replace)
+        }
         Some(PutPart::Chunk(_)) | None => {
             return Err(WireError::new(ErrorCode::Invalid, "expected a header first, got something else"));
         }

@@ -96,6 +96,7 @@ impl NodeService for Service {
             return Err(refusal::of_grant(&GrantError::Other { field: "kind" }).into());
         }
         let key = Key { kind: grant.kind, id: grant.content };
+        self.0.keep_proof(&signed).await;
         let existed = self.0.writer.delete(key, grant.fence).await?;
         if grant.kind == SHARD_KIND {
             self.0.damage.forget(&holdfast_types::ShardId::from_bytes(grant.content));

@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::{
     commitments::{Backlog, Desk, Tally},
     config::Limits,
-    content::{ALL_KINDS, META_FENCE},
+    content::{ALL_KINDS, META_FENCE, META_GRANT},
     counts::Counts,
     damage::Damage,
     reading::Rate,
@@ -130,6 +130,24 @@ impl State {
             next: self.next_sequence(),
             fence: self.fence(),
             wall: wall(),
+            proof: self.proof().map(Box::new),
+        }
+    }
+
+    /// The grant of the highest fence that came with one.
+    fn proof(&self) -> Option<SignedGrant> {
+        self.reader.meta(META_GRANT).and_then(|bytes| SignedGrant::from_bytes(&bytes).ok())
+    }
+
+    /// Keeps a verified grant, if its fence is the highest so far, before anything is done under it: a restored catalog
+    /// believes a fence only if it sees its own signature on it.
+    pub(crate) async fn keep_proof(&self, signed: &SignedGrant) {
+        let kept = self.proof().map_or_else(Fence::default, |proof| proof.grant.fence);
+        if signed.grant.fence > kept
+            && let Err(error) = self.writer.meta(META_GRANT, signed.to_bytes()).await
+        {
+            // On a full disk a deletion is worth more than the proof of its fence.
+            warn!(%error, "the grant of the highest fence is not kept");
         }
     }
 

@@ -33,7 +33,7 @@ impl StatusService for Api {
         }
         let shared = &self.0;
         let alerts = shared.alerts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let cut = |text: &String| text.chars().take(1000).collect();
+        let cut = |text: String| text.chars().take(1000).collect();
         Ok(Response::new(pb::GetStatusResponse {
             cluster: shared.cluster.as_str().to_owned(),
             auditor_key: shared.key.public().0.to_vec(),
@@ -44,7 +44,7 @@ impl StatusService for Api {
             lives: lives.into_iter().map(|(life, nodes)| pb::NodeLifeCount { life, nodes }).collect(),
             audits_in_flight: shared.audits_in_flight.load(Ordering::Relaxed),
             repairs_running: shared.repairs_running.load(Ordering::Relaxed),
-            alerts: alerts.values().map(cut).collect(),
+            alerts: alerts.lines().into_iter().map(cut).collect(),
             policies: shared.policies.values().map(Into::into).collect(),
             commitments: Some(commitments),
         }))

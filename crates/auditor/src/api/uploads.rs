@@ -20,7 +20,7 @@ use holdfast_protocol::{
     verify::{CheckedList, ListFault},
     witness::WitnessId,
 };
-use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
+use holdfast_types::{Millis, NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
@@ -48,6 +48,14 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Staged segments read from the catalog at once, to be streamed: about 1 MiB at 8+4.
 const VIEWS_AT_ONCE: u32 = 256;
+
+/// A deletion that is on its way is over by then, as a rule.
+const SOON: Millis = Millis(500);
+
+/// A shard that was staged where it is being deleted.
+fn being_deleted(staged: &StagedSegment, deleting: &BTreeSet<(NodeId, ShardId)>) -> Option<(NodeId, ShardId)> {
+    staged.assignments.iter().map(|assigned| (assigned.node, assigned.shard)).find(|key| deleting.contains(key))
+}
 
 impl Api {
     pub(super) async fn begin(&self, owner: OwnerId, begin: BeginUpload) -> Result<UploadTerms, Status> {
@@ -123,8 +131,22 @@ impl Api {
             StoreReply::Done => {}
             other => return Err(unexpected(&other)),
         }
+        // A deletion that set out between the look and the staging hits what is put there: what is staged now withdraws only
+        // those that have not set out.
+        self.look_again(&next)?;
         let grants = upload::put_grants(&next, expires, &self.0.key).into_iter().collect();
         Ok(Staged { assignments: assignments(&next, &nodes, &grants), expires })
+    }
+
+    fn look_again(&self, staged: &StagedSegment) -> Result<(), WireError> {
+        let deleting = self.0.deleting.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match being_deleted(staged, &deleting) {
+            None => Ok(()),
+            Some((node, shard)) => {
+                let why = format_args!("shard {shard} is being deleted on node {node}; stage the segment again");
+                Err(WireError::new(ErrorCode::Retry, why).retry_after(SOON))
+            }
+        }
     }
 
     /// Nodes that may be carrying out a deletion of one of these shards that was sent before a restart: what was on its

@@ -25,8 +25,7 @@ use holdfast_wire::{
     convert::{
         BeginUpload, CommitPart, DeleteObject, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts,
         ObjectRecords, ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardCommitments, ShardLocation,
-        ShardWitness,
-        StageSegment, Staged, StagedSegmentView, UploadTerms,
+        ShardWitness, StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };

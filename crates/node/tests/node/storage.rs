@@ -265,6 +265,7 @@ async fn a_tombstone_takes_the_place_of_what_it_buries_and_keeps_it_out() {
     }
     auditor.put_record(put(RecordKind::Tombstone)).await.unwrap();
     // Both, and for good: one that was on its way comes too late, after a restart as before.
+    let mut running = node;
     for restarted in [false, true] {
         for kind in [manifest, envelope] {
             assert_eq!(WireError::from(auditor.get_record(get(kind)).await.unwrap_err()).code, ErrorCode::NotFound);
@@ -274,9 +275,8 @@ async fn a_tombstone_takes_the_place_of_what_it_buries_and_keeps_it_out() {
         if restarted {
             break;
         }
-        node.stop().await.unwrap();
-        let node = cluster.start().await;
-        auditor = cluster.auditor(&node).await;
-        std::mem::forget(node);
+        running.stop().await.unwrap();
+        running = cluster.start().await;
+        auditor = cluster.auditor(&running).await;
     }
 }

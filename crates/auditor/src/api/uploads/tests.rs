@@ -218,3 +218,17 @@ async fn no_list_is_kept_before_all_are_known_to_be_good() {
     api.stage(OWNER, own(list(b"another"))).await.unwrap();
     assert_eq!(kept(&home), 2);
 }
+
+/// Attack: an upload is staged just while the deletion of what it had there sets out.
+#[tokio::test]
+async fn what_sets_out_while_a_segment_is_staged_is_met_before_its_grants_go_out() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |shared| shared.clock = Clock::started_before(DELETION_OUTSTANDING).unwrap()).await;
+    staged(&api).await;
+    let (_, known) = api.staged(UPLOAD, OWNER, segment().segment.id).await.unwrap();
+    let known = known.unwrap();
+    assert!(api.look_again(&known).is_ok());
+    let assigned = known.assignments[1];
+    *api.0.deleting.write().unwrap() = BTreeSet::from([(assigned.node, assigned.shard)]);
+    assert_eq!(api.look_again(&known).unwrap_err().code, ErrorCode::Retry);
+}

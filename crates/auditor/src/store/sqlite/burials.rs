@@ -150,14 +150,14 @@ pub(super) async fn pages(db: &mut SqliteConnection, segment: SegmentId, next: &
     if !rest.is_empty() {
         return Err(damaged("pages", "whole roots of 32 bytes", rest.len()));
     }
-    let mut left = roots.iter().filter(|root| !next.contains(root)).peekable();
-    if left.peek().is_none() {
+    let left: Vec<[u8; 32]> = roots.iter().filter(|root| !next.contains(root)).copied().collect();
+    if left.is_empty() {
         return Ok(());
     }
     let holders = record_holders(db, segment).await?;
     for root in left {
         for node in &holders {
-            bury(db, (RecordKind::Page, *root, *node), at).await?;
+            bury(db, (RecordKind::Page, root, *node), at).await?;
         }
     }
     Ok(())

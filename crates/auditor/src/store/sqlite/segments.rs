@@ -10,6 +10,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use super::{
     codec::{Result, commitment_columns, damaged, fence, int, standing_columns, uint},
     rows::{self, account, bounded, claimed, drop_copy, sequence_taken, withdraw_deletion},
+    witnesses,
 };
 
 pub(super) async fn get(db: &mut SqliteConnection, id: SegmentId) -> Result<StoreReply> {
@@ -135,6 +136,7 @@ pub(super) async fn place(db: &mut SqliteConnection, new: &Placement, expected: 
         .execute(&mut *db)
         .await?;
     add_placement(db, &Placement { version: expected + 1, ..new.clone() }).await?;
+    witnesses::pends_since(db, new.segment, new.index, at).await?;
     if moved {
         account(db, new.node, int(new.len)?).await?;
         withdraw_deletion(db, new.node, &new.shard).await?;
