@@ -263,15 +263,23 @@ mod tests {
         VerdictView { verdict, exceptions_total: 1, evidence: None }
     }
 
+    /// An outcome and its range.
+    type Told = (&'static str, Option<[u64; 2]>);
+
     /// What the report holds after these, and whether the shard counts as judged.
-    fn after(views: &[VerdictView]) -> (Result<(), Failure>, Vec<(&'static str, Option<[u64; 2]>)>, bool) {
+    fn after(views: &[VerdictView]) -> (Result<(), Failure>, Vec<Told>, bool) {
         let stage = Stage::of(Story::begin(true), &[]);
         let flipped = ByteRange::new(10, 26).unwrap();
         let hit = [((NODE, shard()), Kind::Flip)].into();
         let damage = Damage { hit, at: [(Kind::Flip, Wall(1000))].into(), flipped, after: VerdictId(0) };
         let mut report = Report::default();
-        let mut watch =
-            Watch { stage: &stage, damage: &damage, judged: BTreeSet::new(), told: BTreeSet::new(), report: &mut report };
+        let mut watch = Watch {
+            stage: &stage,
+            damage: &damage,
+            judged: BTreeSet::new(),
+            told: BTreeSet::new(),
+            report: &mut report,
+        };
         let ended = views.iter().try_for_each(|view| watch.verdict(view));
         let judged = watch.judged.contains(&(NODE, shard()));
         (ended, report.verdicts.iter().map(|verdict| (verdict.outcome, verdict.range)).collect(), judged)
