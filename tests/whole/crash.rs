@@ -17,7 +17,9 @@ use serde_json::Value;
 fn whole(cluster: &Cluster) {
     wait_for("every segment to be whole", || {
         // An auditor that is away says so in JSON too, without these.
-        let status = cluster.run(&["status", "--json"]).json();
+        let said = cluster.run(&["status", "--json"]);
+        let status = said.json();
+        assert_eq!(said.ok, status["ok"] == true, "{said:?}");
         (status["at_risk"] == 0 && status["pending_commitments"] == 0).then_some(())
     });
 }

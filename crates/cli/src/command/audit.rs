@@ -26,7 +26,7 @@ pub(crate) struct Audit {
 enum What {
     /// Challenge one node, or all, now, and wait for the verdicts
     ///
-    /// Exits 0 only when every node that was asked has proven all that it holds: 1 when one was found not to hold what it
+    /// Exits 0 only when every node that was asked has proven what it holds, by a fold: 1 when one was found not to hold what it
     /// should, did not answer, or has no verdict yet when the waiting ends, and when a node was asked for too short a time
     /// ago (once in ten minutes with the profile production).
     Run(Run),
@@ -112,7 +112,8 @@ impl Run {
             let all = async {
                 while !open.is_empty() {
                     let view = watch.next().await?;
-                    // A node is done with its fold; one that has nothing to fold, with whatever it is judged by.
+                    // A node is done with its fold, or with a verdict against it: a sample that held says nothing of the
+                    // bytes that were not in it.
                     if view.verdict.lane == Lane::Fold || view.verdict.outcome != Outcome::Held {
                         open.remove(&view.verdict.node);
                     }
@@ -178,7 +179,7 @@ impl Ended {
         if !self.open.is_empty() {
             let (number, names) = (self.open.len(), names(&self.open));
             return Some(format!(
-                "{number} nodes without a verdict over every byte in that time: {names}; ask for more with --wait"
+                "{number} nodes without a verdict over every byte in that time: {names}; ask for more with --wait, and see `holdfast status`: shards whose commitments are pending can only be sampled"
             ));
         }
         (!self.too_soon.is_empty())

@@ -263,7 +263,7 @@ mod tests {
         VerdictView { verdict, exceptions_total: 1, evidence: None }
     }
 
-    /// Outcome and range of a verdict in the report.
+    /// An outcome and its range.
     type Told = (&'static str, Option<[u64; 2]>);
 
     /// What the report holds after these, and whether the shard counts as judged.
