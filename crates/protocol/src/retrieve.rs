@@ -64,7 +64,7 @@ struct Case {
 #[derive(Default)]
 pub(crate) struct Retrievals {
     cases: BTreeMap<Key, Case>,
-    lost: Vec<(NodeId, ShardId)>,
+    lost: Vec<Placement>,
     audits: u64,
 }
 
@@ -99,7 +99,7 @@ impl Retrievals {
     }
 
     /// Shards that count as lost since this was asked last: not to be written to these nodes again.
-    pub(crate) fn take_lost(&mut self) -> Vec<(NodeId, ShardId)> {
+    pub(crate) fn take_lost(&mut self) -> Vec<Placement> {
         std::mem::take(&mut self.lost)
     }
 
@@ -165,7 +165,7 @@ impl Retrievals {
             }
             (Step::Close(verdict), StoreReply::Verdict(id)) => {
                 ctx.out.publish(Notice::Verdict(Box::new(Verdict { id, ..(**verdict).clone() })));
-                self.lost.push(key);
+                self.lost.push(case.placement.clone());
                 Progress::Over
             }
             // The segment is gone, or this very verdict is there already.

@@ -76,7 +76,7 @@ pub(crate) struct Repairs {
     suspects: Vec<(NodeId, ShardId)>,
     unserved: Vec<Placement>,
     /// Shards that count as lost because their nodes do not give them: not written there again.
-    withheld: BTreeSet<(NodeId, ShardId)>,
+    withheld: BTreeMap<(NodeId, ShardId), SegmentId>,
     placed: Vec<Placement>,
 }
 
@@ -90,7 +90,7 @@ impl Repairs {
             trouble: BTreeMap::new(),
             suspects: Vec::new(),
             unserved: Vec::new(),
-            withheld: BTreeSet::new(),
+            withheld: BTreeMap::new(),
             placed: Vec::new(),
         }
     }
@@ -144,8 +144,9 @@ impl Repairs {
     }
 
     /// These are lost because their nodes prove them and do not give them.
-    pub(crate) fn withheld(&mut self, lost: Vec<(NodeId, ShardId)>) {
-        self.withheld.extend(lost);
+    pub(crate) fn withheld(&mut self, lost: Vec<Placement>) {
+        let key = |lost: Placement| ((lost.node, lost.shard), lost.segment);
+        self.withheld.extend(lost.into_iter().map(key));
         while self.withheld.len() > WITHHELD_MAX {
             self.withheld.pop_first();
         }
@@ -248,7 +249,7 @@ impl Repairs {
             self.trouble.entry(id).or_default().unserved.extend(keys);
         }
         self.unserved.extend(ended.unserved);
-        self.withheld.retain(|(_, shard)| !ended.placed.iter().any(|placement| placement.shard == *shard));
+        self.withheld.retain(|(_, shard), _| !ended.placed.iter().any(|placement| placement.shard == *shard));
         self.placed.extend(ended.placed);
         let retry = ctx.now.mono + ctx.profile.repair_retry;
         match ended.outcome {
@@ -273,6 +274,7 @@ impl Repairs {
         trouble.not_before = ctx.now.mono + ctx.profile.repair_retry;
         // Nodes that failed once are better than none.
         trouble.avoid.clear();
+        self.withheld.retain(|_, segment| *segment != id);
         let reason = error.to_string();
         if trouble.told != reason {
             trouble.told.clone_from(&reason);
@@ -318,16 +320,24 @@ impl Repairs {
             let Trouble { avoid, gone, unserved, .. } = trouble;
             (avoid.clone(), gone.clone(), unserved.clone())
         });
-        let (avoid, gone, mut unserved) = remembered.unwrap_or_default();
-        let named = |(_, shard): &&(NodeId, ShardId)| view.segment.shards.contains(shard);
-        unserved.extend(self.withheld.iter().filter(named));
+        let (avoid, gone, unserved) = remembered.unwrap_or_default();
+        let withheld = self.withheld.iter().filter(|(_, segment)| **segment == id).map(|(key, _)| *key).collect();
         let seed = holdfast_types::Seed([0; 32]);
-        let limits = plan::Limits { nodes: ctx.nodes, avoid: &avoid, deleting, gone: &gone, unserved: &unserved, seed };
+        let limits = plan::Limits {
+            nodes: ctx.nodes,
+            avoid: &avoid,
+            deleting,
+            gone: &gone,
+            unserved: &unserved,
+            withheld: &withheld,
+            seed,
+        };
         // Planned again under the lease; here only to see whether one is worth taking.
         if let Err(error) = plan::plan(view, limits, ctx.fence) {
             return self.stuck(id, &error, ctx);
         }
-        let mut run = Run::new(id, Shunned { avoid, deleting: deleting.clone(), gone, unserved }, ctx.now.mono);
+        let mut run =
+            Run::new(id, Shunned { avoid, deleting: deleting.clone(), gone, unserved, withheld }, ctx.now.mono);
         run.tick(ctx);
         self.runs.insert(id, run);
     }

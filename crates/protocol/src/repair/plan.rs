@@ -72,9 +72,10 @@ pub struct Limits<'a> {
     pub deleting: &'a BTreeSet<(NodeId, ShardId)>,
     /// Shards that were read and are not what their nodes should have: no sources, whatever else is missing.
     pub gone: &'a BTreeSet<(NodeId, ShardId)>,
-    /// Shards that their nodes did not give when they were read, though they may prove them: read last, and not written to
-    /// that node again.
+    /// Shards that did not come when they were read: read last.
     pub unserved: &'a BTreeSet<(NodeId, ShardId)>,
+    /// Shards that count as lost because their nodes prove them and do not give them: not written there again.
+    pub withheld: &'a BTreeSet<(NodeId, ShardId)>,
     /// Breaks ties between nodes.
     pub seed: Seed,
 }
@@ -166,7 +167,7 @@ fn stands(placement: &Placement, limits: &Limits<'_>) -> bool {
     };
     let takes = limits.nodes.get(&placement.node).is_some_and(|row| row.life.takes_shards());
     let deleting = limits.deleting.contains(&(placement.node, placement.shard));
-    let withheld = limits.unserved.contains(&(placement.node, placement.shard));
+    let withheld = limits.withheld.contains(&(placement.node, placement.shard));
     bad && takes && !deleting && !withheld && !limits.avoid.contains(&placement.node)
 }
 

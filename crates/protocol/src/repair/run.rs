@@ -129,6 +129,8 @@ pub(super) struct Shunned {
     pub(super) gone: BTreeSet<(NodeId, ShardId)>,
     /// Shards that were read and did not come.
     pub(super) unserved: BTreeSet<(NodeId, ShardId)>,
+    /// Shards that their nodes withhold.
+    pub(super) withheld: BTreeSet<(NodeId, ShardId)>,
 }
 
 impl Run {
@@ -316,6 +318,7 @@ impl Run {
             deleting: &self.shunned.deleting,
             gone: &self.shunned.gone,
             unserved: &self.shunned.unserved,
+            withheld: &self.shunned.withheld,
             seed: probe::seed(&ctx.chance, &NodeId([0; 32]), lease.fence.counter),
         };
         match plan::plan(&view, limits, lease.fence) {

@@ -507,3 +507,20 @@ fn a_shard_that_is_neither_committed_to_nor_given_does_not_stay_pending_for_ever
     assert_ne!(world.placement(segment, 2).node, withheld.node);
     world.assert_whole(segment);
 }
+
+#[test]
+fn a_withheld_shard_that_has_nowhere_else_to_go_goes_back() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(2000);
+    let held: Vec<_> = world.view(segment).placements.iter().map(|placement| placement.node).collect();
+    let spare: Vec<_> = world.peers.keys().copied().filter(|node| !held.contains(node)).collect();
+    spare.into_iter().for_each(|node| world.lose(node));
+    let (withheld, lost) = (world.placement(segment, 1), world.placement(segment, 3));
+    world.peer(withheld.node).withholds = true;
+    world.lose_shard(&lost);
+    world.run(40_000);
+    assert_eq!(retrievals(&world).len(), 1);
+    assert_eq!(world.placement(segment, 1).node, withheld.node, "better than none");
+    world.assert_whole(segment);
+}

@@ -56,7 +56,8 @@ fn a_catalog_restored_from_an_old_copy_rises_above_what_a_node_saw() {
 /// Attack: one node says once that it saw a higher fence, and every client's fresh witness is burnt.
 #[test]
 fn a_node_that_makes_up_a_fence_raises_no_epoch_and_burns_no_witness() {
-    let mut world = World::with(Profile { list_every: Millis::from_secs(10), ..profile() });
+    let (list_every, commit_deadline) = (Millis::from_secs(10), Millis::from_secs(86_400));
+    let mut world = World::with(Profile { list_every, commit_deadline, ..profile() });
     let (segment, _) = world.put_with(1, 5, |index, shard| Some(witness_of(index, shard)));
     let nodes: Vec<_> = world.peers.keys().copied().collect();
     // Shards that stay pending, so that their witnesses stay fresh.

@@ -72,17 +72,18 @@ struct Around {
     deleting: BTreeSet<(NodeId, ShardId)>,
     gone: BTreeSet<(NodeId, ShardId)>,
     unserved: BTreeSet<(NodeId, ShardId)>,
+    withheld: BTreeSet<(NodeId, ShardId)>,
 }
 
 fn around(count: u8) -> Around {
-    let (avoid, deleting, gone, unserved) = Default::default();
-    Around { nodes: nodes(count), avoid, deleting, gone, unserved }
+    let (avoid, deleting, gone, unserved, withheld) = Default::default();
+    Around { nodes: nodes(count), avoid, deleting, gone, unserved, withheld }
 }
 
 impl Around {
     fn plan(&self, view: &SegmentView) -> Result<RecoverJob, PlanError> {
-        let Self { nodes, avoid, deleting, gone, unserved } = self;
-        plan(view, Limits { nodes, avoid, deleting, gone, unserved, seed: Seed([0; 32]) }, FENCE)
+        let Self { nodes, avoid, deleting, gone, unserved, withheld } = self;
+        plan(view, Limits { nodes, avoid, deleting, gone, unserved, withheld, seed: Seed([0; 32]) }, FENCE)
     }
 }
 
@@ -126,7 +127,10 @@ fn a_withheld_shard_is_not_written_to_the_node_that_withholds_it() {
     let mut around = around(6);
     let view = view([Lost, Good, Good, Good, Good]);
     assert_eq!(targets(&around.plan(&view).unwrap()), [(0, 0, true)]);
+    // Not read once is no reason: rot is mended in its place.
     around.unserved.insert((NodeId([0; 32]), view.segment.shards[0]));
+    assert_eq!(targets(&around.plan(&view).unwrap()), [(0, 0, true)]);
+    around.withheld.insert((NodeId([0; 32]), view.segment.shards[0]));
     assert_eq!(targets(&around.plan(&view).unwrap()), [(0, 5, false)]);
 }
 
@@ -269,9 +273,9 @@ proptest! {
             let life = if *life == 0 { NodeLife::Contained } else { NodeLife::Active };
             around.nodes.get_mut(&NodeId([n as u8; 32])).unwrap().life = life;
         }
-        let Around { nodes, avoid, deleting, gone, unserved } = &around;
+        let Around { nodes, avoid, deleting, gone, unserved, withheld } = &around;
         let good: Vec<&Placement> = view.placements.iter().filter(|p| p.standing.is_good()).collect();
-        match plan(&view, Limits { nodes, avoid, deleting, gone, unserved, seed: Seed(seed) }, FENCE) {
+        match plan(&view, Limits { nodes, avoid, deleting, gone, unserved, withheld, seed: Seed(seed) }, FENCE) {
             Ok(job) => {
                 prop_assert!(!job.targets.is_empty());
                 prop_assert_eq!(job.sources.len(), good.len().max(3));
