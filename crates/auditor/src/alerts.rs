@@ -138,11 +138,6 @@ impl Alerts {
         }
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.kept.len()
-    }
-
     /// The worst, and how many more there are: at most [`LINES_MAX`] lines.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut all: Vec<&Alert> = self.kept.values().collect();
