@@ -29,8 +29,6 @@ use crate::{
 const TICK: u64 = 200;
 /// Nodes tidy up, and everything that is stored is read and hashed, this often.
 const IDLE: u64 = 2_500;
-/// What a recovery would find is looked at this often: each signature costs as much as a thousand events.
-const RECORDS: u64 = 4 * IDLE;
 /// Where wall clocks begin: some day in 2026, so that a jump back is not before the epoch.
 const WALL: u64 = 1_780_000_000_000;
 
@@ -88,6 +86,8 @@ pub(crate) enum Event {
         node: usize,
     },
     Idle,
+    /// The catalog burns, for a moment.
+    Burn,
     Quiet,
 }
 
@@ -116,6 +116,8 @@ pub(crate) struct Mark {
     pub(crate) rotten: bool,
     /// Its journal rotted at some time.
     pub(crate) rotted: bool,
+    /// Its disk was damaged at some time: any record may be gone.
+    pub(crate) hit: bool,
     /// Its process is down until something starts it.
     pub(crate) down: bool,
     pub(crate) registered: bool,
@@ -303,6 +305,7 @@ impl World {
             Event::Repent { node } => self.repent(node),
             Event::RoomAgain { node } => self.nodes[node].disk.full_from(None),
             Event::Idle => self.idle(),
+            Event::Burn => self.look_at_records(false),
             Event::Quiet => self.fall_quiet(),
         }
     }
@@ -317,9 +320,6 @@ impl World {
             }
         }
         self.look_deep();
-        if self.now % RECORDS < IDLE {
-            self.look_at_records(false);
-        }
         if self.quiet && self.whole_at.is_none() {
             match self.unhealed() {
                 None => {
