@@ -198,6 +198,7 @@ impl World {
         if files.is_empty() {
             return false;
         }
+        self.marks[node].hit = true;
         let before = self.held(node);
         how(self, &disk, &files);
         let after = self.held(node);
@@ -241,7 +242,7 @@ impl World {
 
     fn replace_disk(&mut self, node: usize) {
         let fresh = Identity { volume: self.chance.bytes(), incarnation: self.chance.bytes() };
-        self.marks[node].wiped = true;
+        (self.marks[node].wiped, self.marks[node].hit) = (true, true);
         let node = &mut self.nodes[node];
         node.kill();
         node.disk = FakeDisk::new();

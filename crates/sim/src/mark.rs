@@ -31,6 +31,8 @@ pub(crate) struct Mark {
     pub(crate) rotten: bool,
     /// Its journal rotted at some time.
     pub(crate) rotted: bool,
+    /// Its disk was damaged at some time: any record may be gone.
+    pub(crate) hit: bool,
     /// Its process is down until something starts it.
     pub(crate) down: bool,
     pub(crate) registered: bool,

@@ -6,7 +6,7 @@
 //! | one valid fence a segment | every lease and placement ([`crate::catalog`]) |
 //! | what the catalog says a node holds, it holds, unless we damaged it | after every event; bytes every 2.5 s |
 //! | a read gives the object's bytes or none | every read |
-//! | what was deleted does not come back, were the catalog rebuilt from the nodes | every 10 s, and at the end |
+//! | what was deleted does not come back, were the catalog rebuilt from the nodes | four times after each deletion, and at the end |
 //! | a node that answers no challenge does not keep its place | when a denier stops denying |
 //! | no node's word alone raises the epoch | every raise |
 //! | whole within a bound once faults stop; what was deleted is gone, with its records; damage has a verdict | at the end |
@@ -69,6 +69,8 @@ pub(crate) struct Ledger {
     pub(crate) false_witnesses: BTreeSet<SegmentId>,
     /// Secrets that were told, and for which list.
     pub(crate) revealed: BTreeMap<WitnessId, [u8; 32]>,
+    /// Undamaged nodes on which an object's tombstone was seen.
+    pub(crate) tombstones: BTreeMap<ObjectId, BTreeSet<usize>>,
     /// How long a node stays down whose power goes mid-write.
     pub(crate) downs: BTreeMap<usize, u64>,
 }
@@ -152,6 +154,7 @@ impl World {
                 if let Some(known) = self.ledger.objects.get_mut(id) {
                     known.fate = Fate::Deleted;
                 }
+                self.burn_soon();
             }
             _ => {}
         }

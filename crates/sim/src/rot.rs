@@ -39,7 +39,8 @@ impl World {
             let bit = self.chance.below(8) as u8;
             drop(disk.flip(&name, at, bit));
         }
-        (self.marks[node].rotten, self.marks[node].rotted) = (true, true);
+        let mark = &mut self.marks[node];
+        (mark.rotten, mark.rotted, mark.hit) = (true, true, true);
         if running {
             // What it holds in memory is whole: only a start tells.
             self.queue_in(down.min(RESTART_WITHIN), Event::Fault(Fault::Kill { node, down: 400 }));

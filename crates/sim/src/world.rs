@@ -27,8 +27,6 @@ use crate::{
 const TICK: u64 = 200;
 /// Nodes tidy up, and everything that is stored is read and hashed, this often.
 const IDLE: u64 = 2_500;
-/// What a recovery would find is looked at this often: each signature costs as much as a thousand events.
-const RECORDS: u64 = 4 * IDLE;
 /// Where wall clocks begin: some day in 2026, so that a jump back is not before the epoch.
 const WALL: u64 = 1_780_000_000_000;
 
@@ -86,6 +84,8 @@ pub(crate) enum Event {
         node: usize,
     },
     Idle,
+    /// The catalog burns, for a moment.
+    Burn,
     Quiet,
 }
 
@@ -274,6 +274,7 @@ impl World {
             }
             Event::RoomAgain { node } => self.nodes[node].disk.full_from(None),
             Event::Idle => self.idle(),
+            Event::Burn => self.look_at_records(false),
             Event::Quiet => self.fall_quiet(),
         }
     }
@@ -288,9 +289,6 @@ impl World {
             }
         }
         self.look_deep();
-        if self.now % RECORDS < IDLE {
-            self.look_at_records(false);
-        }
         if self.quiet && self.whole_at.is_none() {
             match self.unhealed() {
                 None => {

@@ -58,6 +58,7 @@ fn two_hundred_seeds_keep_every_promise() {
         "failing fsync",
         "flipped bits",
         "full disk",
+        "envelope of a deleted object found",
         "false list",
         "false witness",
         "hostile client",
