@@ -126,16 +126,16 @@ impl Alerts {
         self.kept.remove(about);
     }
 
+    /// How many there are, those that [`Alerts::lines`] only counts among them.
+    pub(crate) fn count(&self) -> u64 {
+        self.kept.len() as u64
+    }
+
     /// The node is none of ours any more.
     fn forget(&mut self, node: &holdfast_types::NodeId) {
         for about in [silence(node), format!("node {node}"), format!("list {node}")] {
             self.clear(&about);
         }
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.kept.len()
     }
 
     /// The worst, and how many more there are: at most [`LINES_MAX`] lines.

@@ -217,6 +217,7 @@ impl Driver {
 
     fn publish(&self, notice: Notice) {
         log(&notice);
+        self.shared.counts.note(&notice);
         self.shared.alerts.write().unwrap_or_else(PoisonError::into_inner).hear(&notice);
         // No watcher is no error.
         let _ = self.shared.notices.send(Arc::new(notice));

@@ -20,7 +20,10 @@ use holdfast_transport::ClusterName;
 use holdfast_types::{NodeId, Policy, SecretKey, ShardId};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{alerts::Alerts, clock::Clock, lists::ListStore, seal::WitnessKey, store::SqliteStore};
+use crate::{
+    alerts::Alerts, clock::Clock, counts::Counts, lists::ListStore, sample::Sample, seal::WitnessKey,
+    store::SqliteStore,
+};
 
 /// Notices that a slow watcher may be behind; one further behind reads them from the catalog.
 pub(crate) const NOTICES_KEPT: usize = 1024;
@@ -53,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) over_debt: RwLock<BTreeSet<NodeId>>,
     /// What came of commitments since the start.
     pub(crate) commit_progress: RwLock<CommitProgress>,
+    /// What was told since the start.
+    pub(crate) counts: Counts,
+    /// The catalog's numbers, where somebody may scrape them.
+    pub(crate) sample: RwLock<Option<Sample>>,
     /// What one commitment takes on this machine, in microseconds; 0 until it was measured.
     pub(crate) commit_micros: AtomicU32,
 }

@@ -1,7 +1,7 @@
 //! What a node answers when it does not do what is asked.
 
 use holdfast_types::{Fence, GrantError, Millis};
-use holdfast_volume::{Advice, VolumeError};
+use holdfast_volume::{Advice, Key, VolumeError};
 use holdfast_wire::{ErrorCode, WireError};
 use tokio::task::JoinError;
 
@@ -33,6 +33,15 @@ pub(crate) fn of_fence(seen: Fence, got: Fence) -> WireError {
     WireError::new(
         ErrorCode::Denied,
         format_args!("expected a fence of {seen} or above, got {got}: another lease is in force, take a new one"),
+    )
+}
+
+pub(crate) fn of_tombstone(key: Key) -> WireError {
+    WireError::new(
+        ErrorCode::Conflict,
+        format_args!(
+            "record {key} is of an object whose tombstone is here: it was deleted, and comes back under no record"
+        ),
     )
 }
 

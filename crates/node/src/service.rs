@@ -22,7 +22,7 @@ use tracing::info;
 use crate::{
     commitments,
     content::{COMMON, RECORD_KINDS, SHARD_KIND, record_key, sequence, unfenced, volume_sequence},
-    get, prove, put, refusal,
+    get, prove, put, reading, refusal,
     state::State,
 };
 
@@ -114,7 +114,7 @@ impl NodeService for Service {
         let found = self.0.reader.entries(&[SHARD_KIND], volume_sequence(list.from), list.limit as usize);
         let next =
             found.last().filter(|_| found.len() == list.limit as usize).map(|last| sequence(last.sequence.next()));
-        let entries = found.into_iter().map(prove::set_entry).collect();
+        let entries = found.into_iter().map(reading::set_entry).collect();
         Ok(Response::new((&ShardPage { entries, next }).into()))
     }
 
@@ -144,7 +144,9 @@ impl NodeService for Service {
     ) -> Result<Response<pb::ListRecordsResponse>, Status> {
         require_role(&request, &[Role::Auditor])?;
         let list = ListRecords::try_from(request.into_inner())?;
-        let keys = keys_of(&self.0, &list);
+        let state = Arc::clone(&self.0);
+        // All of the kind are gone through: not on a thread that serves sockets.
+        let keys = spawn_blocking(move || keys_of(&state, &list)).await.map_err(|error| refusal::of_join(&error))?;
         Ok(Response::new(pb::ListRecordsResponse { keys: keys.into_iter().map(Vec::from).collect() }))
     }
 
@@ -192,8 +194,8 @@ impl NodeService for Service {
     }
 }
 
-/// Keys of one kind in order. The index is ordered by sequence, so that all of the kind are gone through; records are
-/// few and small, and only `recover` lists them.
+/// Keys of one kind in order. The index is ordered by sequence, so that all of the kind are gone through; it is in memory, and they are
+/// listed once in many hours.
 fn keys_of(state: &State, list: &ListRecords) -> Vec<[u8; 32]> {
     let mut keys = std::collections::BTreeSet::new();
     let mut from = holdfast_volume::Sequence::START;

@@ -22,7 +22,9 @@ use crate::{
     commitments::{Backlog, Desk, Tally},
     config::Limits,
     content::{ALL_KINDS, META_FENCE, META_GRANT},
+    counts::Counts,
     damage::Damage,
+    reading::Rate,
     refusal,
     writer::Writer,
 };
@@ -52,6 +54,8 @@ pub(crate) struct State {
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) challenges: Arc<Semaphore>,
     pub(crate) served: Served,
+    pub(crate) rate: Rate,
+    pub(crate) counts: Counts,
 }
 
 /// When somebody was served last.
@@ -111,13 +115,18 @@ impl State {
         self.reader.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes).unwrap_or_default()
     }
 
+    /// Bytes of shards and of what belongs to them; one number an owner is added up.
+    pub(crate) fn used(&self) -> u64 {
+        self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum()
+    }
+
     pub(crate) fn stat(&self) -> NodeStat {
         NodeStat {
             node: self.id,
             volume: self.volume,
             incarnation: self.incarnation,
             capacity: self.capacity,
-            used: self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum(),
+            used: self.used(),
             next: self.next_sequence(),
             fence: self.fence(),
             wall: wall(),

@@ -4,7 +4,10 @@
 //! waits for nobody. Fences are compared here and nowhere else: between the comparison and the commit there is no
 //! other writer.
 
+mod record;
+
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -23,7 +26,7 @@ use crate::{
     NodeError,
     commitments::{Backlog, Ledger},
     content::{
-        COMMON, META_FENCE, SHARD_KIND, commitments_key, fence_key, fenced, outboard_key, sequence, shard_key, unfenced,
+        COMMON, META_FENCE, SHARD_KIND, commitments_key, fence_key, outboard_key, sequence, shard_key, unfenced,
     },
     refusal,
     waiting::{Reply, Waiting},
@@ -105,7 +108,14 @@ impl Writer {
         let seen = volume.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes);
         let ledger = Ledger::open(&volume.reader());
         let backlog = ledger.backlog();
-        let owner = Owner { volume, owner_quota, seen: seen.unwrap_or_default(), ledger, waiting: Vec::new() };
+        let owner = Owner {
+            volume,
+            owner_quota,
+            seen: seen.unwrap_or_default(),
+            ledger,
+            waiting: Vec::new(),
+            buried: BTreeSet::new(),
+        };
         let thread = std::thread::Builder::new().name("volume".into()).spawn(move || owner.serve(&inbox));
         let thread = thread.map_err(|error| NodeError::Bug(format!("no thread for the volume: {error}")))?;
         Ok((Self { orders, places: Arc::new(Semaphore::new(ORDERS_MAX)) }, backlog, thread))
@@ -133,7 +143,7 @@ impl Writer {
         self.order(|reply| Order::Delete { key, fence, reply }).await
     }
 
-    /// Keeps a record, in the place of an older one.
+    /// Keeps a record, in the place of an older one; a tombstone also in the place of manifest and envelope of its object.
     pub(crate) async fn record(
         &self,
         namespace: Namespace,
@@ -171,6 +181,8 @@ struct Owner {
     seen: Fence,
     ledger: Ledger,
     waiting: Vec<Waiting>,
+    /// Objects whose tombstones are in the batch that is gathered.
+    buried: BTreeSet<[u8; 32]>,
 }
 
 impl Owner {
@@ -344,18 +356,6 @@ impl Owner {
         }
     }
 
-    fn record(&mut self, namespace: Namespace, key: Key, bytes: &[u8], fence: Fence) -> Result<(), WireError> {
-        self.admit(fence, key)?;
-        let kept = self.replace(namespace, key, &fenced(fence, bytes)).and_then(|()| self.raise(fence));
-        kept.map_err(|error| refusal::of_volume(&error))
-    }
-
-    fn replace(&mut self, namespace: Namespace, key: Key, bytes: &[u8]) -> Result<(), VolumeError> {
-        let mut reservation = self.volume.reserve_replacement(namespace, key, bytes.len() as u64)?;
-        reservation.write(bytes)?;
-        self.volume.seal(reservation)
-    }
-
     /// Refuses a fence of an earlier epoch than any seen, or below the one that `guard` was last written under.
     /// Leases of one epoch on different segments run side by side, so that counters are compared by content only.
     fn admit(&self, fence: Fence, guard: Key) -> Result<(), WireError> {
@@ -381,6 +381,7 @@ impl Owner {
 
     fn commit(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
+        self.buried.clear();
         let committed = match self.volume.commit() {
             Ok(committed) => committed,
             Err(error) => {

@@ -5,6 +5,7 @@ use holdfast_types::{Fence, Grant, Millis, NodeId, Operation, OwnerId, SecretKey
 
 use crate::{
     effect::{RecoverJob, Source, Target},
+    message::RecordKind,
     model::{Assignment, DeletionRow, Placement, SegmentRow},
     store::FENCE_NONE,
 };
@@ -50,6 +51,19 @@ pub fn recover_put(job: &RecoverJob, target: &Target, now: Wall, key: &SecretKey
     let expires = now + AUDITOR_GRANT_TTL;
     let grant = grant(Operation::Put, target.node, job.owner, target.shard, job.shard_len, expires);
     Grant { fence: job.fence, ..grant }.sign(key)
+}
+
+/// This record may be deleted, for whoever it was. `fence` as in [`delete`].
+pub fn delete_record(
+    node: NodeId,
+    kind: RecordKind,
+    key: [u8; 32],
+    fence: Fence,
+    now: Wall,
+    auditor: &SecretKey,
+) -> SignedGrant {
+    let (operation, owner, expires) = (Operation::Delete, OWNER_UNKNOWN, now + AUDITOR_GRANT_TTL);
+    Grant { operation, node, owner, kind: kind as u8, content: key, len: 0, fence, expires }.sign(auditor)
 }
 
 /// This shard may be deleted. `fence` is the highest given out: a catalog restored from an old copy must not delete what

@@ -21,6 +21,7 @@ pub mod outbox;
 pub mod placement;
 pub mod profile;
 pub mod put;
+pub mod recover;
 pub mod repair;
 pub mod responder;
 mod retrieve;

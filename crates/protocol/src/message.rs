@@ -1,8 +1,8 @@
 //! What auditor and node say to each other, before it is protobuf and after it was validated.
 
 use holdfast_types::{
-    AuditId, ByteRange, Fence, Incarnation, Millis, NodeId, OwnerId, PublicKey, Seed, Sequence, ShardId, Signature,
-    SignedGrant, Transcript, VolumeId, Wall,
+    AuditId, ByteRange, Fence, Incarnation, Millis, NodeId, OwnerId, PublicKey, Seed, SegmentId, Sequence, ShardId,
+    Signature, SignedGrant, Transcript, VolumeId, Wall,
 };
 
 use crate::model::Lane;
@@ -244,7 +244,7 @@ pub enum RecordKind {
     Page = 3,
     /// Signed by the owner; keyed by object id; a higher version replaces a lower one.
     Envelope = 4,
-    /// Signed by the owner; keyed by object id.
+    /// Signed by the owner; keyed by object id. A node that keeps one keeps no manifest and no envelope of the object.
     Tombstone = 5,
 }
 
@@ -262,6 +262,13 @@ impl RecordKind {
     }
 }
 
+/// The key of a segment's descriptor: its id, padded with zeros.
+pub fn descriptor_key(segment: SegmentId) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(segment.as_bytes());
+    key
+}
+
 /// A request to a node that has one answer. Streams of shard bytes are the drivers' own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeRequest {
@@ -274,7 +281,7 @@ pub enum NodeRequest {
         /// At most [`LIST_ENTRIES_MAX`].
         limit: u32,
     },
-    /// Delete what the grant names.
+    /// Delete what the grant names: a shard, or a record.
     Delete(Box<SignedGrant>),
     /// Keep this record beside the shards.
     PutRecord {
@@ -286,6 +293,15 @@ pub enum NodeRequest {
         bytes: Vec<u8>,
         /// The writer's lease; older ones are refused.
         fence: Fence,
+    },
+    /// Which records of this kind do you keep?
+    ListRecords {
+        /// The kind.
+        kind: RecordKind,
+        /// After this key.
+        after: Option<[u8; 32]>,
+        /// At most [`LIST_ENTRIES_MAX`].
+        limit: u32,
     },
     /// How are you?
     Stat,
@@ -307,6 +323,8 @@ pub enum NodeReply {
     Deleted,
     /// The record is kept, durably.
     Recorded,
+    /// To a list of records: their keys in order; fewer than asked for at the end.
+    Keys(Vec<[u8; 32]>),
     /// To a stat.
     Stat(NodeStat),
 }

@@ -68,9 +68,9 @@ impl World {
                 }
             }
             Api::Locate { owner, object } => self.locate(owner, object),
-            Api::Delete { owner, object } => {
+            Api::Delete { owner, object, tombstone } => {
                 let at = self.auditor_wall();
-                match self.store(StoreOp::DeleteObject { owner, id: object, at }) {
+                match self.store(StoreOp::DeleteObject { owner, id: object, tombstone, at }) {
                     StoreReply::Done => {
                         self.auditor_step(CoreEvent::Command(Command::CatalogChanged));
                         ApiReply::Done

@@ -1,9 +1,10 @@
 //! The auditor's disk: the map store, seen from outside. Every operation goes through here, so that
 //! what must hold of leases, fences and verdicts is looked at the moment it becomes durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::{
+    message::RecordKind,
     model::{NodeRow, Placement, SegmentView, Standing, Verdict},
     store::{MapStore, ROWS_MAX, Store, StoreOp, StoreReply, Summary},
 };
@@ -182,6 +183,15 @@ impl Catalog {
         let fresh = self.verdicts[self.fresh..].to_vec();
         self.fresh = self.verdicts.len();
         fresh
+    }
+
+    /// Objects whose tombstones somebody is still to keep.
+    pub(crate) fn owed_tombstones(&mut self) -> BTreeSet<[u8; 32]> {
+        let StoreReply::Owed(owed) = self.store.apply(StoreOp::OwedRecords { after: None, limit: ROWS_MAX }) else {
+            return BTreeSet::new();
+        };
+        let tombstones = owed.into_iter().filter(|owed| owed.kind == RecordKind::Tombstone && !owed.bytes.is_empty());
+        tombstones.map(|owed| owed.key).collect()
     }
 
     pub(crate) fn verdicts(&self) -> &[Verdict] {

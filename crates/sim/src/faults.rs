@@ -22,6 +22,8 @@ impl Fault {
             Fault::CrashMidWrite { .. } => "crash mid-write",
             Fault::Kill { .. } => "kill",
             Fault::Flip { .. } => "flipped bits",
+            Fault::RotJournal { running: true, .. } => "rotten journal, running",
+            Fault::RotJournal { running: false, .. } => "rotten journal, down",
             Fault::Spoil { .. } => "unreadable sector",
             Fault::Cut { .. } => "cut file",
             Fault::Wipe { .. } => "wiped disk",
@@ -52,6 +54,7 @@ impl World {
     fn strike(&mut self, fault: Fault) -> bool {
         match fault {
             Fault::Flip { .. } | Fault::Spoil { .. } | Fault::Cut { .. } => self.rot(fault),
+            Fault::RotJournal { node, bits, running, down } => self.rot_journal(node, bits, running, down),
             Fault::Crash { node, down } => self.crash(node, down),
             Fault::CrashMidWrite { node, after, down } => {
                 let disk = &self.nodes[node].disk;
@@ -146,7 +149,7 @@ impl World {
         true
     }
 
-    fn kill(&mut self, node: usize, down: u64) -> bool {
+    pub(crate) fn kill(&mut self, node: usize, down: u64) -> bool {
         if self.marks[node].down {
             return false;
         }
@@ -169,13 +172,14 @@ impl World {
     }
 
     /// Whether every acknowledged segment can stand to lose all that this node holds.
-    fn may_lose(&mut self, node: usize) -> bool {
+    pub(crate) fn may_lose(&mut self, node: usize) -> bool {
         let readers: Vec<_> = self.nodes.iter().map(crate::node::Node::look).collect();
         let id = self.nodes[node].id;
         let views: Vec<_> = self.catalog.segments().into_iter().filter_map(|id| self.catalog.segment(id)).collect();
         let holds = |other: &NodeId, shard: &ShardId| {
             let at = self.names[other];
-            !self.nodes[at].liar.drops_puts() && readers[at].as_ref().is_some_and(|reader| is_intact(reader, shard))
+            let sound = !self.nodes[at].liar.drops_puts() && !self.marks[at].rotten;
+            sound && readers[at].as_ref().is_some_and(|reader| is_intact(reader, shard))
         };
         views.iter().filter(|view| !self.ledger.is_hostile(&view.segment.id)).all(|view| {
             let others = view.placements.iter().filter(|placement| placement.node != id);

@@ -17,9 +17,9 @@
 //! | `world`, `network` | the clock, the queue, calls and their ends |
 //! | `auditor`, `api`, `jobs`, `lists` | the driver of the auditor's core: store, pool, calls of clients, repairs, commitments |
 //! | `node`, `liar` | a storage node, and the ways in which one lies |
-//! | `client`, `reading` | puts and gets, an honest and a hostile client |
-//! | `faults` | what a fault does |
-//! | `catalog`, `promises` | what must hold, looked at from outside |
+//! | `client`, `sealing`, `reading` | puts and gets, an honest and a hostile client |
+//! | `faults`, `rot` | what a fault does |
+//! | `catalog`, `promises`, `records` | what must hold, looked at from outside |
 //!
 //! Left out: protobuf and TLS (wire and transport have tests of their own), threads (the cores have
 //! none), SQLite (the contract suite binds it to the [`holdfast_protocol::store::MapStore`] used here).
@@ -36,12 +36,16 @@ mod faults;
 mod jobs;
 mod liar;
 mod lists;
+mod mark;
 mod message;
 mod network;
 mod node;
 mod plan;
 mod promises;
 mod reading;
+mod records;
+mod rot;
+mod sealing;
 mod trace;
 mod world;
 

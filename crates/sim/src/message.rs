@@ -89,6 +89,7 @@ pub(crate) enum Api {
     Delete {
         owner: OwnerId,
         object: ObjectId,
+        tombstone: Vec<u8>,
     },
 }
 

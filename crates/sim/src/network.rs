@@ -2,7 +2,7 @@
 //! the word that nobody is there, or when its caller has waited long enough.
 
 use holdfast_protocol::message::{AnswerBody, NodeReply, NodeRequest, SendFailure};
-use holdfast_types::Millis;
+use holdfast_types::{Millis, ShardId};
 
 use crate::{
     message::{Api, ApiReply, Got, ListCall, ListReply, Peer, Purpose, Reply, Request},
@@ -65,6 +65,9 @@ impl World {
                 let before = self.nodes[at].is_up();
                 let reply = self.nodes[at].serve(request, wall, self.setup, &self.heard);
                 self.touched(at, request);
+                if let (Request::Put { grant, .. }, Some(Reply::Put(Ok(_)))) = (request, &reply) {
+                    self.marks[at].took.insert(ShardId::from_bytes(grant.grant.content));
+                }
                 if before && self.nodes[at].lost_power() {
                     self.power_went(at);
                     // The machine is gone in the middle of it: nobody says anything.
@@ -105,6 +108,7 @@ pub(crate) fn word(request: &Request) -> String {
         Request::Node(NodeRequest::List { from, .. }) => format!("list from {from}"),
         Request::Node(NodeRequest::Delete(grant)) => format!("delete {}", short(&grant.grant.content)),
         Request::Node(NodeRequest::PutRecord { kind, key, .. }) => format!("keep {kind:?} {}", short(key)),
+        Request::Node(NodeRequest::ListRecords { kind, .. }) => format!("records {kind:?}"),
         Request::Node(NodeRequest::Stat) => "stat".into(),
         Request::Put { grant, replace, .. } => {
             let how = if *replace { "replace" } else { "put" };

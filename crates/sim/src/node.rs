@@ -5,13 +5,14 @@
 mod fences;
 mod lists;
 mod prove;
+mod records;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use holdfast_kzg::Setup;
 use holdfast_protocol::{
-    message::{Answer, NodeReply, NodeRequest, NodeStat, Receipt, SendFailure, SetEntry},
+    message::{Answer, NodeReply, NodeRequest, NodeStat, Receipt, RecordKind, SendFailure, SetEntry},
     responder::OUTBOARD_KIND,
 };
 use holdfast_types::{
@@ -209,12 +210,9 @@ impl Node {
             NodeRequest::List { from, limit } => Ok(self.list(*from, *limit)),
             NodeRequest::Delete(grant) => self.delete(grant, wall).map(|()| NodeReply::Deleted),
             NodeRequest::PutRecord { kind, key, bytes, fence } => {
-                let key = Key { kind: *kind as u8, id: *key };
-                self.admit(*fence, key)?;
-                let stored = [fence.to_bytes().as_slice(), bytes].concat();
-                self.change(|volume| replace(volume, COMMON, key, &stored)).and_then(|()| self.raise(*fence))?;
-                self.commit().map(|()| NodeReply::Recorded)
+                self.keep_record(*kind, *key, bytes, *fence).map(|()| NodeReply::Recorded)
             }
+            NodeRequest::ListRecords { kind, after, limit } => Ok(self.record_keys(*kind, *after, *limit)),
             NodeRequest::Stat => Ok(NodeReply::Stat(self.stat(wall))),
         }
     }
@@ -231,7 +229,7 @@ impl Node {
     fn grant(&self, signed: &SignedGrant, operation: Operation, wall: Wall) -> Result<Grant, SendFailure> {
         let grant = signed.verify(&self.auditor, &self.id, wall, GRANT_SKEW_MS);
         let grant = grant.map_err(|error| SendFailure::Denied(error.to_string()))?;
-        if grant.operation != operation || grant.kind != SHARD_KIND {
+        if grant.operation != operation || (grant.kind != SHARD_KIND && operation != Operation::Delete) {
             return Err(SendFailure::Denied("the grant is for something else".into()));
         }
         Ok(*grant)
@@ -330,6 +328,9 @@ impl Node {
     fn delete(&mut self, signed: &SignedGrant, wall: Wall) -> Result<(), SendFailure> {
         let grant = self.grant(signed, Operation::Delete, wall)?;
         self.keep_proof(signed)?;
+        if let Some(kind) = RecordKind::from_u8(grant.kind) {
+            return self.drop_record(kind, grant.content, grant.fence);
+        }
         self.admit(grant.fence, Key { kind: FENCE_KIND, id: grant.content })?;
         self.liar.forget(&ShardId::from_bytes(grant.content));
         self.remove(grant.content)?;
@@ -340,10 +341,7 @@ impl Node {
     /// A shard and what belongs to it, from the next commit on.
     fn remove(&mut self, content: [u8; 32]) -> Result<(), SendFailure> {
         for kind in [SHARD_KIND, OUTBOARD_KIND, FENCE_KIND] {
-            self.change(|volume| match volume.delete(&Key { kind, id: content }) {
-                Ok(()) | Err(VolumeError::NotFound { .. }) => Ok(()),
-                Err(error) => Err(error),
-            })?;
+            self.drop_key(Key { kind, id: content })?;
         }
         self.damaged.remove(&ShardId::from_bytes(content));
         Ok(())

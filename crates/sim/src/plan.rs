@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Kill { node: usize, down: u64 },
     /// Bits flip on the disk.
     Flip { node: usize, bits: u64 },
+    /// Bits flip in the journal: under a process that runs, which is started anew after so many ms, or while it is down.
+    RotJournal { node: usize, bits: u64, running: bool, down: u64 },
     /// A sector cannot be read.
     Spoil { node: usize },
     /// The end of a data file is gone.
@@ -130,7 +132,7 @@ impl Plan {
 fn fault(chance: &mut Chance, nodes: usize) -> Fault {
     let node = chance.below(nodes as u64) as usize;
     let down = chance.within(300..6_000);
-    match chance.below(20) {
+    match chance.below(22) {
         0 => Fault::Crash { node, down },
         1 | 2 => Fault::CrashMidWrite { node, after: chance.below(30), down },
         3 => Fault::Kill { node, down },
@@ -151,6 +153,10 @@ fn fault(chance: &mut Chance, nodes: usize) -> Fault {
             let who = chance.per_mille(500).then_some(node);
             let size = chance.within(1_500..20_000) as i64;
             Fault::Jump { node: who, by: if chance.per_mille(500) { size } else { -size } }
+        }
+        19 | 20 => {
+            let running = chance.per_mille(500);
+            Fault::RotJournal { node, bits: chance.within(1..12), running, down }
         }
         _ if chance.per_mille(500) => Fault::LoseList,
         _ => Fault::StoreFails { per_mille: chance.within(20..200), span: chance.within(1_000..6_000) },

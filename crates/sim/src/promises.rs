@@ -6,9 +6,10 @@
 //! | one valid fence a segment | every lease and placement ([`crate::catalog`]) |
 //! | what the catalog says a node holds, it holds, unless we damaged it | after every event; bytes every 2.5 s |
 //! | a read gives the object's bytes or none | every read |
+//! | what was deleted does not come back, were the catalog rebuilt from the nodes | every 10 s, and at the end |
 //! | a node that answers no challenge does not keep its place | when a denier stops denying |
 //! | no node's word alone raises the epoch | every raise |
-//! | whole within a bound once faults stop; what was deleted is gone; damage has a verdict | at the end |
+//! | whole within a bound once faults stop; what was deleted is gone, with its records; damage has a verdict | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use holdfast_protocol::{
     store::{StoreOp, StoreReply},
     witness::{Witness, WitnessId},
 };
-use holdfast_types::{NodeId, ObjectId, SegmentId, ShardId, ShardIndex, UploadId};
+use holdfast_types::{ByteRange, NodeId, ObjectId, SegmentId, ShardId, ShardIndex, UploadId};
 use holdfast_volume::Sequence;
 
 use crate::{
@@ -96,8 +97,16 @@ impl Ledger {
         self.objects.iter().filter(|(_, known)| stands(known)).map(|(id, known)| (known.owner, *id)).collect()
     }
 
-    pub(crate) fn is(&self, object: &ObjectId, plain: &[u8]) -> bool {
-        self.objects.get(object).is_some_and(|known| known.plain == plain)
+    /// Whether these are the bytes of the object in the range, or all of them.
+    pub(crate) fn is(&self, object: &ObjectId, range: Option<ByteRange>, plain: &[u8]) -> bool {
+        self.objects.get(object).is_some_and(|known| match range {
+            Some(range) => known.plain.get(range.start() as usize..range.end() as usize) == Some(plain),
+            None => known.plain == plain,
+        })
+    }
+
+    pub(crate) fn len_of(&self, object: &ObjectId) -> u64 {
+        self.objects.get(object).map_or(0, |known| known.plain.len() as u64)
     }
 
     pub(crate) fn is_hostile(&self, segment: &SegmentId) -> bool {
@@ -110,7 +119,7 @@ impl Ledger {
         self.beyond.iter().any(|segment| self.segments.get(segment) == Some(&known.upload))
     }
 
-    fn deleted(&self) -> impl Iterator<Item = (usize, ObjectId)> + '_ {
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = (usize, ObjectId)> + '_ {
         self.objects.iter().filter(|(_, known)| known.fate == Fate::Deleted).map(|(id, known)| (known.owner, *id))
     }
 }
@@ -283,8 +292,9 @@ impl World {
             return Some(format!("node {} is {:?}: {:?}", self.names[&row.id], row.life, row.containment));
         }
         let summary = self.catalog.summary();
-        if summary.deletions > 0 || summary.owed_records > 0 {
-            return Some(format!("{} deletions and {} records are owed", summary.deletions, summary.owed_records));
+        let owed = (summary.deletions, summary.owed_records, summary.burials);
+        if owed != (0, 0, 0) {
+            return Some(format!("deletions, records and burials that are owed: {owed:?}"));
         }
         let mut named: BTreeSet<(usize, ShardId)> = BTreeSet::new();
         for segment in self.catalog.segments() {
@@ -313,7 +323,7 @@ impl World {
                 return Some(format!("shard {} has no commitment", p.shard));
             }
         }
-        self.leftover(&named)
+        self.leftover(&named).or_else(|| self.leftover_record())
     }
 
     /// A shard that no placement names: of a deleted object, of an upload that came to nothing, of an old place.
@@ -346,6 +356,7 @@ impl World {
             let what = format!("node {}: shard {} was harmed, and no verdict says so", harm.node, harm.shard);
             self.break_promise("damage has a verdict", what);
         }
+        self.look_at_records(true);
         let deleted: Vec<(usize, ObjectId)> = self.ledger.deleted().collect();
         for (owner, id) in deleted {
             let owner = self.owner(owner).owner_id();

@@ -1,7 +1,7 @@
-//! Reads: the real get machine, segment by segment, until the object is whole and compared with what
+//! Reads: the real get machine, frame by frame, until the object or the range of it that was asked for is there and compared with what
 //! its owner remembers. A read may fail while things go wrong; it may never give other bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holdfast_dispersal::{
@@ -14,7 +14,7 @@ use holdfast_protocol::{
     model::{Placement, SegmentRow},
     put::CallFailure,
 };
-use holdfast_types::{ByteRange, Millis, ObjectId, Root, ShardId, ShardIndex};
+use holdfast_types::{ByteRange, FRAME_LEN, FrameIndex, Millis, ObjectId, Root, ShardId, ShardIndex};
 
 use crate::{
     client::{Session, Work},
@@ -30,10 +30,15 @@ type Part<'a> = (StreamPart, &'a SegmentRow, &'a [(Placement, bool)]);
 /// A read under way.
 pub(crate) struct Reading {
     pub(crate) object: ObjectId,
+    /// Bytes of the object; `None` is all of it, whatever that is.
+    range: Option<ByteRange>,
     /// It is the last one: it has to succeed.
     last: bool,
     located: Option<Box<Located>>,
+    /// What is to be read, none of it in two frames: a frame is opened as a whole, and read again as a whole.
     parts: Vec<StreamPart>,
+    /// How many of them were read.
+    done: usize,
     opener: Option<Opener>,
     plain: Vec<u8>,
     machine: Option<SegmentGet>,
@@ -43,12 +48,14 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(object: ObjectId, last: bool) -> Self {
+    pub(crate) fn new(object: ObjectId, range: Option<ByteRange>, last: bool) -> Self {
         Self {
             object,
+            range,
             last,
             located: None,
             parts: Vec::new(),
+            done: 0,
             opener: None,
             plain: Vec::new(),
             machine: None,
@@ -64,7 +71,7 @@ impl Reading {
 
     /// The segment of the part that is read next, with what its placements are believed to be.
     fn segment(&self) -> Option<Part<'_>> {
-        let part = *self.parts.first()?;
+        let part = *self.parts.get(self.done)?;
         let (row, placements) = self.located.as_ref()?.segments.iter().find(|(row, _)| row.id == part.segment)?;
         Some((part, row, placements))
     }
@@ -75,9 +82,39 @@ impl World {
     pub(crate) fn read_everything(&mut self) {
         for (owner, object) in self.ledger.readable() {
             if !self.ledger.is_beyond(&object) {
-                self.open(Session { life: 1, owner, work: Work::Get(Box::new(Reading::new(object, true))) });
+                let range = Some(self.draw_range(&object));
+                for range in [None, range] {
+                    let reading = Box::new(Reading::new(object, range, true));
+                    self.open(Session { life: 1, owner, work: Work::Get(reading) });
+                }
             }
         }
+    }
+
+    /// Some bytes of an object; often where reads go wrong: nothing, the ends, and across the boundary of two frames.
+    pub(crate) fn draw_range(&mut self, object: &ObjectId) -> ByteRange {
+        let len = self.ledger.len_of(object);
+        let (from, to) = match self.chance.below(8) {
+            0 => {
+                let at = self.chance.below(len + 1);
+                (at, at)
+            }
+            1 => (0, len.min(1)),
+            2 => (len.saturating_sub(1), len),
+            3 => (self.chance.below(len + 1), len),
+            4 | 5 if len > FRAME_LEN => {
+                let (before, after) = (self.chance.within(1..3_000), self.chance.within(1..3_000));
+                (FRAME_LEN - before, len.min(FRAME_LEN + after))
+            }
+            _ => {
+                let (one, other) = (self.chance.below(len + 1), self.chance.below(len + 1));
+                (one.min(other), one.max(other))
+            }
+        };
+        if to > FRAME_LEN && from < FRAME_LEN {
+            *self.report.kinds.entry("read across frames").or_default() += 1;
+        }
+        ByteRange::new(from, to).unwrap_or(ByteRange::first(len))
     }
 
     /// A last read that is not over.
@@ -100,10 +137,14 @@ impl World {
         let opener = |key: &WrappedKey| {
             let manifest = Manifest::decode_as(&reading.object, &located.manifest).map_err(|e| e.to_string())?;
             let key = owner.unwrap_object_key(&reading.object, key).map_err(|e| e.to_string())?;
-            let opener = Opener::new(&key, &manifest, None).map_err(|e| e.to_string())?;
+            let opener = Opener::new(&key, &manifest, reading.range).map_err(|e| e.to_string())?;
             let map = ExtentMap::new(&reading.object, manifest.sealed_len(), located.extents.clone());
-            let range = opener.sealed_range().map_err(|e| e.to_string())?;
-            let parts = map.and_then(|map| map.locate(range)).map_err(|e| e.to_string())?;
+            let map = map.map_err(|e| e.to_string())?;
+            let mut parts = Vec::new();
+            for frame in opener.frames() {
+                let span = opener.frame_span(FrameIndex(frame)).map_err(|e| e.to_string())?;
+                parts.extend(map.locate(span.sealed).map_err(|e| e.to_string())?);
+            }
             Ok::<_, String>((opener, parts))
         };
         match opener(&located.key) {
@@ -117,9 +158,10 @@ impl World {
 
     fn read_failed(&mut self, session: usize, why: &str) {
         let Work::Get(reading) = &mut self.sessions[session].work else { return };
-        let (object, last) = (reading.object, reading.last);
+        let (object, range, last) = (reading.object, reading.range, reading.last);
         // The last one once more, with what the catalog says then.
-        self.sessions[session].work = if last { Work::Get(Box::new(Reading::new(object, true))) } else { Work::Over };
+        let again = || Work::Get(Box::new(Reading::new(object, range, true)));
+        self.sessions[session].work = if last { again() } else { Work::Over };
         self.note(&format!("session {session}: the read of {object} fails: {why}"));
         if !last {
             return;
@@ -149,12 +191,20 @@ impl World {
     fn read_ended(&mut self, session: usize) {
         let Work::Get(reading) = &mut self.sessions[session].work else { return };
         let finished = reading.opener.take().is_some_and(|opener| opener.finish().is_ok());
-        let (object, plain) = (reading.object, std::mem::take(&mut reading.plain));
+        let (object, range, plain) = (reading.object, reading.range, std::mem::take(&mut reading.plain));
+        let segments = reading.parts.iter().map(|part| part.segment).collect::<BTreeSet<_>>().len();
         self.sessions[session].work = Work::Over;
-        if !finished || !self.ledger.is(&object, &plain) {
-            return self.break_promise(PROMISE, format!("{object}: {} bytes that are not its own", plain.len()));
+        if !finished || !self.ledger.is(&object, range, &plain) {
+            let what = format!("{object}, {range:?}: {} bytes that are not its own", plain.len());
+            return self.break_promise(PROMISE, what);
         }
         self.report.reads += 1;
+        if range.is_some() {
+            *self.report.kinds.entry("read of a range").or_default() += 1;
+        }
+        if segments > 1 {
+            *self.report.kinds.entry("read across segments").or_default() += 1;
+        }
     }
 
     pub(crate) fn read_tick(&mut self, session: usize) {
@@ -246,13 +296,16 @@ impl World {
         let opened = reading.opener.as_mut().map(|opener| opener.push(&sealed));
         match opened {
             Some(Ok(frames)) => {
+                // Until the frame is open, none of its parts is above suspicion.
+                reading.suspected &= frames.is_empty();
                 reading.plain.extend(frames.concat());
-                reading.parts.remove(0);
-                reading.suspected = false;
+                reading.done += 1;
                 self.next_part(session);
             }
             // A part of a shard cannot be verified by itself: it is read again as whole shards, which names the liar.
             Some(Err(_)) if !reading.suspected => {
+                let frame = reading.opener.as_ref().and_then(|opener| opener.position().ok()).unwrap_or(0);
+                reading.done = reading.parts.partition_point(|part| part.in_stream.start() < frame);
                 reading.suspected = true;
                 self.next_part(session);
             }

@@ -1,14 +1,11 @@
 //! The clock, the queue, the processes. Events happen one after the other, by time and then by
 //! number; after each, what was promised is looked at.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_kzg::Setup;
 use holdfast_protocol::{effect::Event as CoreEvent, message::Answer, verify::CheckedList};
-use holdfast_types::{Mono, NodeId, Now, ShardId, Wall, ZoneName};
+use holdfast_types::{Mono, NodeId, Now, Wall, ZoneName};
 use holdfast_volume::Identity;
 
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
     catalog::{Breach, Catalog},
     chance::Chance,
     client::Session,
+    mark::Mark,
     message::{Api, Peer, Purpose, Reply, Request},
     network::{Call, reply_word, word},
     node::Node,
@@ -29,6 +27,8 @@ use crate::{
 const TICK: u64 = 200;
 /// Nodes tidy up, and everything that is stored is read and hashed, this often.
 const IDLE: u64 = 2_500;
+/// What a recovery would find is looked at this often: each signature costs as much as a thousand events.
+const RECORDS: u64 = 4 * IDLE;
 /// Where wall clocks begin: some day in 2026, so that a jump back is not before the epoch.
 const WALL: u64 = 1_780_000_000_000;
 
@@ -87,32 +87,6 @@ pub(crate) enum Event {
     },
     Idle,
     Quiet,
-}
-
-/// What is known of a node from outside.
-#[derive(Default)]
-pub(crate) struct Mark {
-    /// Shards that damage or lies have hit here.
-    pub(crate) harmed: BTreeSet<ShardId>,
-    /// Nobody can say what it holds: its journal was hit, its disk replaced.
-    pub(crate) wild: bool,
-    /// Its disk was replaced at some time: that all is missing then is the truth.
-    pub(crate) wiped: bool,
-    /// It lied at some time.
-    pub(crate) lied: bool,
-    /// It denies every challenge since then, and has something to prove.
-    pub(crate) denies: Option<u64>,
-    /// It was away at some time: silence is no wonder.
-    pub(crate) away: bool,
-    /// Cut off until then.
-    pub(crate) cut_until: u64,
-    /// Its wall clock's error.
-    pub(crate) skew: i64,
-    /// What it holds may have changed since somebody looked.
-    pub(crate) changed: bool,
-    /// Its process is down until something starts it.
-    pub(crate) down: bool,
-    pub(crate) registered: bool,
 }
 
 /// Everything.
@@ -314,6 +288,9 @@ impl World {
             }
         }
         self.look_deep();
+        if self.now % RECORDS < IDLE {
+            self.look_at_records(false);
+        }
         if self.quiet && self.whole_at.is_none() {
             match self.unhealed() {
                 None => {
@@ -373,6 +350,9 @@ impl World {
                 let word = format!("node {at} starts: {report}");
                 self.note(&word);
                 self.started(at);
+                if self.marks[at].rotten {
+                    self.started_on_rot(at);
+                }
                 self.queue_in(1, Event::Announce { node: at });
             }
             // Opening may have to write a little: on a full disk the node waits for room, and nothing is lost.

@@ -80,6 +80,12 @@ fn two_hundred_seeds_keep_every_promise() {
         "list by witness",
         "lost commitment list",
         "partition",
+        "read across frames",
+        "read across segments",
+        "read of a range",
+        "rotten journal, down",
+        "rotten journal, running",
+        "shard gone with its journal slot",
         "unreadable sector",
         "wiped disk",
     ];

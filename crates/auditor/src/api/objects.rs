@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
+use holdfast_dispersal::{Envelope, Tombstone};
 use holdfast_protocol::{
     effect::Command,
     grants,
@@ -12,8 +13,9 @@ use holdfast_protocol::{
 use holdfast_transport::require_owner;
 use holdfast_types::{ByteRange, NodeId, ObjectId, OwnerId, Root, UploadId};
 use holdfast_wire::{
+    ErrorCode, WireError,
     convert::{
-        BeginUpload, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts, ObjectRecords,
+        BeginUpload, DeleteObject, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts, ObjectRecords,
         ObjectSummary, SegmentLocation, ShardLocation, StageSegment,
     },
     pb::auditor::v1::{self as pb, object_service_server::ObjectService},
@@ -161,8 +163,11 @@ impl ObjectService for Api {
         request: Request<pb::DeleteObjectRequest>,
     ) -> Result<Response<pb::DeleteObjectResponse>, Status> {
         let owner = require_owner(&request)?;
-        let id = ObjectId::try_from(request.into_inner())?;
-        self.ask(StoreOp::DeleteObject { owner, id, at: clock::wall() }).await?;
+        let DeleteObject { id, tombstone } = DeleteObject::try_from(request.into_inner())?;
+        if !tombstone.is_empty() {
+            self.verify_tombstone(owner, id, &tombstone).await?;
+        }
+        self.ask(StoreOp::DeleteObject { owner, id, tombstone, at: clock::wall() }).await?;
         info!(object = %id, %owner, "deleted");
         self.0.command(Command::CatalogChanged);
         Ok(Response::new(pb::DeleteObjectResponse {}))
@@ -170,6 +175,32 @@ impl ObjectService for Api {
 }
 
 impl Api {
+    /// A tombstone that does not outrank what it is to bury would let it come back, and look as if it did not.
+    async fn verify_tombstone(&self, owner: OwnerId, id: ObjectId, bytes: &[u8]) -> Result<(), Status> {
+        let invalid = |why: String| Status::from(WireError::new(ErrorCode::Invalid, why));
+        let tombstone = Tombstone::decode(bytes).map_err(|error| invalid(error.to_string()))?;
+        let body = tombstone.body();
+        if body.owner != owner || body.object != id {
+            let (of, whose) = (body.object, body.owner);
+            return Err(invalid(format!("expected the tombstone of {id} by {owner}, got that of {of} by {whose}")));
+        }
+        let row = match self.0.ask(StoreOp::Object { owner, id }).await {
+            StoreReply::Object(row) => row,
+            // There is nothing to bury.
+            StoreReply::NotFound => return Ok(()),
+            other => return Err(unexpected(&other)),
+        };
+        // What this auditor took in was an envelope then; if it is none now, any tombstone outranks it.
+        let version = Envelope::decode(&row.envelope).map_or(0, |envelope| envelope.body().version);
+        if body.version < version {
+            let got = body.version;
+            return Err(invalid(format!(
+                "expected a tombstone of version {version} or above, got {got}; sign another"
+            )));
+        }
+        Ok(())
+    }
+
     async fn extents(&self, owner: OwnerId, id: ObjectId, wanted: ByteRange) -> Result<Vec<ExtentRow>, Status> {
         let op = StoreOp::Extents { owner, id, from: wanted.start(), to: wanted.end(), limit: ROWS_MAX };
         match self.ask(op).await? {

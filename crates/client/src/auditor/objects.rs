@@ -6,8 +6,8 @@ use futures::Stream;
 use holdfast_types::{ObjectId, Root, UploadId};
 use holdfast_wire::{
     convert::{
-        BeginUpload, ListObjects, LocateExtents, LocatedExtent, NoteReceipts, OBJECTS_PAGE_MAX, ObjectRecords,
-        ObjectSummary, StageSegment, Staged, StagedSegmentView, UploadTerms,
+        BeginUpload, DeleteObject, ListObjects, LocateExtents, LocatedExtent, NoteReceipts, OBJECTS_PAGE_MAX,
+        ObjectRecords, ObjectSummary, StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };
@@ -137,11 +137,11 @@ impl Auditor {
         }
     }
 
-    /// Deletes an object: a durable intent. Deleting what is not there succeeds.
-    pub async fn delete_object(&self, object: ObjectId) -> Result<(), ClientError> {
+    /// Deletes an object: a durable intent. Deleting what is not there succeeds. `tombstone` is the owner's signed word; empty without.
+    pub async fn delete_object(&self, object: ObjectId, tombstone: &[u8]) -> Result<(), ClientError> {
         patiently(|| async {
             let mut stub = self.objects.clone();
-            let request = pb::DeleteObjectRequest { object_id: object.as_bytes().to_vec() };
+            let request = pb::DeleteObjectRequest::from(DeleteObject { id: object, tombstone: tombstone.to_vec() });
             ask("DeleteObject", CALL_TIMEOUT, stub.delete_object(request)).await.map(|_| ())
         })
         .await

@@ -8,7 +8,7 @@ use holdfast_protocol::message::{Answer, NodeReply, NodeRequest, Receipt};
 use holdfast_types::SignedGrant;
 use holdfast_wire::{
     MESSAGE_LEN_MAX,
-    convert::{ListShards, PutPart, PutRecord, ShardPage, Statement, list_reply},
+    convert::{ListRecords, ListShards, PutPart, PutRecord, RecordKeys, ShardPage, Statement, list_reply},
     pb::node::v1 as pb,
 };
 use tonic::{Code, Response, Status, Streaming, body::Body, client::GrpcService, codec::Codec};
@@ -47,6 +47,12 @@ impl NodeLink {
                 let record = PutRecord { kind, key, bytes, fence };
                 self.said(stub.put_record(pb::PutRecordRequest::from(&record)).await)?;
                 Ok(NodeReply::Recorded)
+            }
+            NodeRequest::ListRecords { kind, after, limit } => {
+                let request = pb::ListRecordsRequest::from(ListRecords { kind, after, limit });
+                let reply = self.said(stub.list_records(request).await)?;
+                let page = RecordKeys::try_from(reply).map_err(|error| self.malformed(&error))?;
+                Ok(NodeReply::Keys(page.0))
             }
             NodeRequest::Stat => {
                 let reply = self.said(stub.stat(pb::StatRequest {}).await)?;

@@ -249,3 +249,34 @@ async fn records_are_kept_listed_replaced_and_fenced() {
     assert_eq!(Statement::try_from(said).unwrap().stat.fence, fence(2, 0));
     assert_eq!(auditor.get_record(get(2)).await.unwrap().into_inner().bytes, b"second");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tombstone_takes_the_place_of_what_it_buries_and_keeps_it_out() {
+    let cluster = Cluster::new().await;
+    let node = cluster.start().await;
+    let mut auditor = cluster.auditor(&node).await;
+    let fence = Fence { epoch: 1, counter: 1 };
+    let record = |kind| PutRecord { kind, key: [7; 32], bytes: format!("{kind:?}").into_bytes(), fence };
+    let put = |kind| pb::PutRecordRequest::from(&record(kind));
+    let get = |kind| pb::GetRecordRequest::from(GetRecord { kind, key: [7; 32] });
+    let (manifest, envelope) = (RecordKind::Manifest, RecordKind::Envelope);
+    for kind in [manifest, envelope, RecordKind::Page] {
+        auditor.put_record(put(kind)).await.unwrap();
+    }
+    auditor.put_record(put(RecordKind::Tombstone)).await.unwrap();
+    // Both, and for good: one that was on its way comes too late, after a restart as before.
+    let mut running = node;
+    for restarted in [false, true] {
+        for kind in [manifest, envelope] {
+            assert_eq!(WireError::from(auditor.get_record(get(kind)).await.unwrap_err()).code, ErrorCode::NotFound);
+            refused(auditor.put_record(put(kind)).await.map_err(WireError::from), ErrorCode::Conflict, "tombstone");
+        }
+        assert_eq!(auditor.get_record(get(RecordKind::Page)).await.unwrap().into_inner().bytes, b"Page");
+        if restarted {
+            break;
+        }
+        running.stop().await.unwrap();
+        running = cluster.start().await;
+        auditor = cluster.auditor(&running).await;
+    }
+}

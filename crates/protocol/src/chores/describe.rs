@@ -12,9 +12,9 @@ use holdfast_types::{Millis, Mono, NodeId, ObjectId, OwnerId, SecretKey, Segment
 use crate::{
     context::Context,
     effect::{Notice, Token},
-    message::RecordKind,
+    message::{RecordKind, descriptor_key},
     model::{ObjectRow, Standing},
-    store::{FENCE_NONE, OwedRecord, StoreOp, StoreReply, Undescribed},
+    store::{FENCE_NONE, OwedRecord, SegmentRecords, StoreOp, StoreReply, Undescribed},
 };
 
 /// Between two looks when nothing is to be described.
@@ -94,27 +94,36 @@ impl Describe {
             Step::Object(id) => StoreOp::Object { owner, id: *id },
             Step::Roots(id) => StoreOp::PageRoots { owner, id: *id },
             Step::Page(root) => StoreOp::Page { owner, root: *root },
-            Step::Flush => StoreOp::OweRecords { records: self.gathered.clone(), described: Vec::new() },
+            Step::Flush => self.owe(self.gathered.clone(), None, ctx),
             Step::Finish => self.finish(ctx),
         };
         self.waiting = Some(ctx.out.store(op));
     }
 
     fn finish(&self, ctx: &mut Context<'_>) -> StoreOp {
-        let mut records = self.gathered.clone();
-        let mut described = Vec::new();
+        let (mut records, mut pages) = (self.gathered.clone(), Vec::new());
         if let Some(item) = self.queue.front() {
             match describe(item, ctx.key) {
-                Ok(made) => records.extend(made),
+                Ok(made) => {
+                    let roots = made.iter().filter(|record| record.kind == RecordKind::Page).map(|record| record.key);
+                    pages = roots.collect::<BTreeSet<_>>().into_iter().collect();
+                    records.extend(made);
+                }
                 Err(what) => {
                     // Said, and not tried again until the segment changes: trying harder does not mend it.
                     let what = format!("segment {} cannot be described: {what}", item.view.segment.id);
                     ctx.out.publish(Notice::Trouble { what });
                 }
             }
-            described.push((item.view.segment.id, item.revision));
         }
-        StoreOp::OweRecords { records, described }
+        self.owe(records, Some(pages), ctx)
+    }
+
+    fn owe(&self, records: Vec<OwedRecord>, described: Option<Vec<[u8; 32]>>, ctx: &Context<'_>) -> StoreOp {
+        let of = self.queue.front().map(|item| (item.view.segment.id, item.revision));
+        let (segment, revision) = of.unwrap_or((SegmentId([0; 16]), 0));
+        let at = ctx.now.wall;
+        StoreOp::OweRecords(Box::new(SegmentRecords { segment, revision, records, described, at }))
     }
 
     pub(super) fn on_stored(&mut self, reply: StoreReply, ctx: &mut Context<'_>) {
@@ -147,12 +156,13 @@ impl Describe {
                 self.gather(RecordKind::Page, root, &bytes);
                 self.go_on();
             }
-            (Step::Flush, _) => {
+            (Step::Flush, StoreReply::Done) => {
                 self.gathered.clear();
                 self.bytes = 0;
                 self.go_on();
             }
-            (Step::Finish, _) => {
+            // Written, or of a revision that is not the segment's any more: then it comes up again as it is now, if it is.
+            (Step::Flush | Step::Finish, _) => {
                 self.gathered.clear();
                 self.bytes = 0;
                 self.queue.pop_front();
@@ -224,13 +234,6 @@ fn newcomers(item: &Undescribed) -> BTreeSet<NodeId> {
     }
     let repaired = item.view.placements.iter().filter(|placement| placement.fence != FENCE_NONE);
     repaired.map(|placement| placement.node).collect()
-}
-
-/// The key of a segment's descriptor: its id, padded with zeros.
-pub(crate) fn descriptor_key(segment: SegmentId) -> [u8; 32] {
-    let mut key = [0; 32];
-    key[..16].copy_from_slice(segment.as_bytes());
-    key
 }
 
 /// The descriptor and its pages, for every node that holds a shard.

@@ -175,7 +175,7 @@ fn doubt(node: NodeId) -> String {
 }
 
 /// Spread over the interval, or a restart would list all nodes at once.
-fn first_wait(node: &NodeId, ctx: &Context<'_>) -> Millis {
+pub(super) fn first_wait(node: &NodeId, ctx: &Context<'_>) -> Millis {
     let digest = Transcript::new("holdfast 2026 inventory spread v1")
         .absorb("chance", &ctx.chance.0)
         .absorb("node", node.as_bytes())

@@ -5,16 +5,20 @@
 //! |---|---|
 //! | [`deletions`] | due deletions, until the node confirms |
 //! | [`describe`] | descriptors, manifests, envelopes and pages, owed to the nodes of a changed segment |
-//! | [`records`] | owed records, until the node keeps them |
+//! | [`records`] | owed records, until the node keeps them, or keeps none |
+//! | [`strays`] | what records each node keeps, against the catalog: those that nothing needs are buried |
+//! | [`burials`] | records and tombstones of what was deleted: when they may go |
 //! | [`inventory`] | what each node holds, against the catalog: orphans, and fences from a later life |
 //!
 //! All of it is a durable intent in the catalog and idempotent at the node: a process that dies at it
 //! repeats some of it, and nothing goes wrong.
 
+mod burials;
 mod deletions;
 mod describe;
 mod inventory;
 mod records;
+mod strays;
 
 use std::collections::BTreeSet;
 
@@ -30,13 +34,12 @@ use crate::{
     store::{StoreOp, StoreReply},
 };
 
-#[cfg(test)]
-pub(crate) use describe::descriptor_key;
-
+use burials::Burials;
 use deletions::Deletions;
 use describe::Describe;
 use inventory::Inventory;
 use records::Records;
+use strays::Strays;
 
 /// Between two looks for uploads that have expired.
 const EXPIRE_EVERY: Millis = Millis::from_secs(5);
@@ -47,6 +50,8 @@ pub(crate) struct Chores {
     describe: Describe,
     records: Records,
     inventory: Inventory,
+    burials: Burials,
+    strays: Strays,
     expiring: Option<Token>,
     next_expiry: Mono,
 }
@@ -60,7 +65,9 @@ impl Chores {
             deletions: Deletions::new(backoff.clone()),
             describe: Describe::default(),
             records: Records::new(backoff.clone()),
-            inventory: Inventory::new(no_orphans_before, backoff),
+            inventory: Inventory::new(no_orphans_before, backoff.clone()),
+            strays: Strays::new(no_orphans_before, backoff),
+            burials: Burials::default(),
             expiring: None,
             next_expiry: Mono(0),
         }
@@ -72,6 +79,8 @@ impl Chores {
         self.describe.tick(ctx);
         self.records.tick(ctx);
         self.inventory.tick(ctx);
+        self.burials.tick(ctx);
+        self.strays.tick(ctx);
         if self.expiring.is_none() && ctx.now.mono >= self.next_expiry {
             self.expiring = Some(ctx.out.store(StoreOp::ExpireUploads { now: ctx.now.wall }));
             self.next_expiry = ctx.now.mono + EXPIRE_EVERY;
@@ -116,6 +125,11 @@ impl Chores {
             self.records.on_stored(token, reply, ctx);
         } else if self.inventory.owns(token) {
             self.inventory.on_stored(token, reply, ctx);
+        } else if self.strays.owns(token) {
+            self.strays.on_stored(&reply, ctx);
+        } else if self.burials.owns(token) {
+            self.burials.on_stored();
+            self.records.look_soon();
         } else {
             return Some(reply);
         }
@@ -130,6 +144,8 @@ impl Chores {
             self.records.on_answered(token, &reply, ctx);
         } else if self.inventory.owns(token) {
             self.inventory.on_answered(token, reply, ctx);
+        } else if self.strays.owns(token) {
+            self.strays.on_answered(reply, ctx);
         }
     }
 
@@ -142,6 +158,8 @@ impl Chores {
         self.describe.busy(token);
         self.records.busy(token);
         self.inventory.busy(token);
+        self.burials.busy(token);
+        self.strays.busy(token);
     }
 
     pub(crate) fn owns(&self, token: Token) -> bool {
@@ -150,5 +168,7 @@ impl Chores {
             || self.describe.owns(token)
             || self.records.owns(token)
             || self.inventory.owns(token)
+            || self.burials.owns(token)
+            || self.strays.owns(token)
     }
 }

@@ -1,4 +1,4 @@
-//! Records that are owed to nodes, until they keep them.
+//! Records that are owed to nodes, until they keep them; or their absence, until nothing is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +8,7 @@ use crate::{
     backoff::Backoff,
     context::Context,
     effect::Token,
+    grants,
     message::{NodeReply, NodeRequest, RecordKind, SendFailure},
     store::{OwedRecord, StoreOp, StoreReply},
 };
@@ -97,7 +98,11 @@ impl Records {
             return;
         }
         let digest = *blake3::hash(&bytes).as_bytes();
-        let request = NodeRequest::PutRecord { kind, key, bytes, fence: ctx.fence };
+        let request = if bytes.is_empty() {
+            NodeRequest::Delete(Box::new(grants::delete_record(node, kind, key, ctx.fence, ctx.now.wall, ctx.key)))
+        } else {
+            NodeRequest::PutRecord { kind, key, bytes, fence: ctx.fence }
+        };
         let token = ctx.out.send(node, request, ctx.profile.answer_within);
         self.sent.insert(token, ((node, kind, key), digest));
     }
@@ -105,7 +110,7 @@ impl Records {
     pub(super) fn on_answered(&mut self, token: Token, reply: &Result<NodeReply, SendFailure>, ctx: &mut Context<'_>) {
         let Some(((node, kind, key), digest)) = self.sent.remove(&token) else { return };
         match reply {
-            Ok(NodeReply::Recorded) => {
+            Ok(NodeReply::Recorded | NodeReply::Deleted) => {
                 self.backoff.succeeded(&node);
                 self.noting.insert(ctx.out.store(StoreOp::RecordKept { node, kind, key, digest }));
             }

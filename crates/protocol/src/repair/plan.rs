@@ -139,16 +139,24 @@ pub fn plan(view: &SegmentView, limits: Limits<'_>, fence: Fence) -> Result<Reco
     })
 }
 
-/// Where fewer than k shards are good, so many of those that were given up and whose nodes are back: a site that was
-/// dark for longer than the patience with it lost its placements, not its disks. Whatever is read is held against its
-/// CID before it is decoded, so that hoping costs a read.
+/// Where fewer than k shards are good, so many of the others whose nodes are there. First those that were given up: a site that was
+/// dark for longer than the patience with it lost its placements, not its disks. Then those that were judged: a node convicted of a false
+/// answer may hold the bytes all the same. Whatever is read is held against its CID before it is decoded, so that hoping costs a read.
 fn hoped_for<'a>(view: &'a SegmentView, count: usize, limits: &Limits<'_>) -> Vec<&'a Placement> {
     let answers = |placement: &&Placement| {
         let life = limits.nodes.get(&placement.node).map(|row| row.life);
         matches!(life, Some(NodeLife::Joining | NodeLife::Active | NodeLife::Draining))
     };
-    let lost = view.placements.iter().filter(|placement| placement.standing == Standing::Lost).filter(answers);
-    lost.filter(|placement| !limits.gone.contains(&(placement.node, placement.shard))).take(count).collect()
+    let bad = |lost: bool| {
+        let of_kind = move |placement: &&Placement| match placement.standing {
+            Standing::Good => false,
+            Standing::Lost => lost,
+            Standing::Damaged(_) => !lost,
+        };
+        view.placements.iter().filter(of_kind)
+    };
+    let any = bad(true).chain(bad(false)).filter(answers);
+    any.filter(|placement| !limits.gone.contains(&(placement.node, placement.shard))).take(count).collect()
 }
 
 /// Whether a bad shard can be written again where it was.

@@ -1,6 +1,6 @@
 //! What operations carry that is no row of the catalog's own.
 
-use holdfast_types::{NodeId, SegmentId, Sequence, ShardIndex};
+use holdfast_types::{NodeId, SegmentId, Sequence, ShardIndex, Wall};
 
 use crate::{
     message::RecordKind,
@@ -22,7 +22,7 @@ pub struct StandingChange {
     pub standing: Standing,
 }
 
-/// A record owed to the nodes that hold a segment's shards.
+/// A record owed to the nodes that hold a segment's shards, or its absence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwedRecord {
     /// To whom.
@@ -31,8 +31,24 @@ pub struct OwedRecord {
     pub kind: RecordKind,
     /// Its key.
     pub key: [u8; 32],
-    /// Its bytes.
+    /// Its bytes. None: the node is to have no record of this kind and key; a record itself is never empty.
     pub bytes: Vec<u8>,
+}
+
+/// Records of a segment and of the objects that begin in it, all or some of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentRecords {
+    /// Which segment.
+    pub segment: SegmentId,
+    /// The revision that they were made from.
+    pub revision: u64,
+    /// What is owed.
+    pub records: Vec<OwedRecord>,
+    /// `Some` with the last of them: the segment is described up to this revision, by a descriptor with these pages. Pages of an
+    /// earlier descriptor that are not among them are buried.
+    pub described: Option<Vec<[u8; 32]>>,
+    /// When.
+    pub at: Wall,
 }
 
 /// What a commit adds for one object.

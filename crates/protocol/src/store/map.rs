@@ -2,6 +2,7 @@
 //! and the plain twin that the other stores are read against. Applied is durable.
 
 mod audits;
+mod burials;
 #[cfg(test)]
 mod invariants;
 mod nodes;
@@ -44,6 +45,8 @@ struct Segment {
     described: u64,
     /// The owner's objects with extents in it.
     objects: BTreeSet<ObjectId>,
+    /// Roots of its last descriptor's pages.
+    pages: Vec<[u8; 32]>,
 }
 
 impl Segment {
@@ -93,6 +96,10 @@ pub struct MapStore {
     repairs: BTreeMap<RepairId, RepairRow>,
     deletions: BTreeMap<(NodeId, ShardId), DeletionRow>,
     owed: BTreeMap<(NodeId, RecordKind, [u8; 32]), Vec<u8>>,
+    /// Nodes that held a shard of the segment before a repair moved it, and keep its records.
+    former: BTreeSet<(SegmentId, NodeId)>,
+    /// Records of what was deleted, and since when.
+    burials: BTreeMap<(RecordKind, [u8; 32], NodeId), Wall>,
 }
 
 impl Store for MapStore {
@@ -115,7 +122,7 @@ impl Store for MapStore {
             StoreOp::Extents { owner, id, from, to, limit } => self.extents(owner, id, from, to, limit),
             StoreOp::PageRoots { owner, id } => self.page_roots(owner, id),
             StoreOp::Page { owner, root } => self.page(owner, &root),
-            StoreOp::DeleteObject { owner, id, at } => self.delete_object(owner, id, at),
+            StoreOp::DeleteObject { owner, id, tombstone, at } => self.delete_object(owner, id, &tombstone, at),
             StoreOp::Segment(id) => self.segment(id),
             StoreOp::SegmentsAtRisk { after, limit } => self.segments_at_risk(after, limit),
             StoreOp::PlacementsOfNode { node, from, limit } => self.placements_of(node, from, limit),
@@ -152,9 +159,12 @@ impl Store for MapStore {
             StoreOp::DeletionDone { node, shard } => self.deletion_done(node, shard),
             StoreOp::Unknown { node, entries } => self.unknown(node, entries),
             StoreOp::Undescribed { limit } => self.undescribed(limit),
-            StoreOp::OweRecords { records, described } => self.owe_records(records, &described),
+            StoreOp::OweRecords(owed) => self.owe_records(*owed),
+            StoreOp::BuryStrays { node, kind, keys, at } => self.bury_strays(node, kind, keys, at),
+            StoreOp::EndBurials { before } => self.end_burials(before),
             StoreOp::OwedRecords { after, limit } => self.owed_records(after, limit),
             StoreOp::RecordKept { node, kind, key, digest } => self.record_kept(node, kind, key, digest),
+            StoreOp::SegmentsBySpare => self.segments_by_spare(),
             StoreOp::Summary => self.summary(),
         }
     }

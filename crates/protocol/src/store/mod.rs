@@ -12,7 +12,7 @@ pub mod rules;
 
 use holdfast_types::Fence;
 
-pub use argument::{NewObject, OwedRecord, StandingChange};
+pub use argument::{NewObject, OwedRecord, SegmentRecords, StandingChange};
 pub use map::MapStore;
 pub use op::{ROWS_MAX, StoreOp};
 pub use reply::{StoreReply, Summary, Undescribed};

@@ -38,8 +38,10 @@ pub struct Summary {
     pub worst_spare: i32,
     /// Deletions queued.
     pub deletions: u64,
-    /// Records owed.
+    /// Records owed, or their absence.
     pub owed_records: u64,
+    /// Burials that have not ended: records of what was deleted, or tombstones of it, that nodes still keep.
+    pub burials: u64,
     /// Live uploads.
     pub uploads: u64,
     /// The catalog's epoch.
@@ -130,6 +132,8 @@ pub enum StoreReply {
     Undescribed(Vec<Undescribed>),
     /// To `OwedRecords`.
     Owed(Vec<OwedRecord>),
+    /// To `SegmentsBySpare`: (spare, segments) each.
+    Spares(Vec<(i32, u64)>),
     /// To `Summary`.
     Summary(Summary),
     /// The store itself failed (disk, connection): our own trouble. Nothing is known of the operation.

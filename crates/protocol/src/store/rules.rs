@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_types::{SegmentId, ShardId, ShardIndex};
+use holdfast_types::{ObjectId, SegmentId, ShardId, ShardIndex};
 
 use crate::{
     model::{
@@ -16,6 +16,9 @@ use crate::{
 
 /// Segments of one commit at most: 8 TiB in segments of 64 MiB, and their spans are 5 MiB of memory.
 pub const UPLOAD_SEGMENTS_MAX: usize = 128 << 10;
+
+/// Burials that end in one transaction at most: with as many rows of owed records they take a fraction of a second.
+pub const BURIALS_MAX: u32 = 4096;
 
 /// Why a segment cannot be staged beside what is there; `known` is its staging so far.
 pub fn stage_fault(upload: &UploadRow, known: Option<&StagedSegment>, staged: &StagedSegment) -> Option<String> {
@@ -93,6 +96,17 @@ fn object_fault(upload: &UploadRow, lens: &BTreeMap<SegmentId, u64>, object: &Ne
     }
     let expected = object.row.sealed_len;
     (at != expected).then(|| format!("object {id}: expected extents over {expected} bytes, got {at}"))
+}
+
+/// Why an object cannot be committed that nodes may keep a tombstone of. Attack on its owner: the tombstone outranks the new envelope, and a
+/// recovery would drop what is stored.
+pub fn tombstone_fault(object: ObjectId) -> String {
+    format!("object {object} was deleted, and nodes still keep its tombstone; seal it under a fresh key, or wait")
+}
+
+/// Why records cannot be owed that were made from this revision of a segment.
+pub fn revision_fault(segment: SegmentId, made: u64, is: u64) -> String {
+    format!("segment {segment} is at revision {is}, and the records are of {made}; describe it again")
 }
 
 /// Why this shard is not that of the segment.

@@ -19,22 +19,23 @@ mod verdict;
 mod witness;
 
 pub use challenge::DEADLINE_MAX;
-pub use locate::{LocateExtents, LocatedExtent, SegmentLocation, ShardLocation};
+pub use locate::{LocateExtents, LocatedExtent, SegmentLocation, ShardCommitment, ShardLocation};
 pub use node::{
     ADDRESS_LEN_MAX, ADDRESSES_MAX, ContainmentView, LABEL_LEN_MAX, ListNodes, NODES_PAGE_MAX, NodeContact,
     NodeHolding, NodeView, Registered, Registration,
 };
 pub use object::{
-    CommitPart, ListObjects, NAME_LEN_MAX, NewObject, OBJECTS_PAGE_MAX, OBJECTS_PER_COMMIT_MAX, ObjectRecords,
-    ObjectSummary, PAGES_PER_OBJECT_MAX,
+    CommitPart, DeleteObject, ListObjects, NAME_LEN_MAX, NewObject, OBJECTS_PAGE_MAX, OBJECTS_PER_COMMIT_MAX,
+    ObjectRecords, ObjectSummary, PAGES_PER_OBJECT_MAX,
 };
 pub use receipts::{IndexedReceipt, NoteReceipts};
-pub use record::{GetRecord, ListRecords, PutRecord};
+pub use record::{GetRecord, ListRecords, PutRecord, RecordKeys};
 pub use repair::{REASON_LEN_MAX, REPAIRS_PAGE_MAX};
 pub use shard::{
     CHUNK_LEN_MAX, CommitBacklog, GetPart, GetShard, ListShards, PIECE_SENT_MAX, PutPart, ShardPage, Statement,
     list_reply,
 };
+pub use status::NodeBacklog;
 pub use upload::{
     BeginUpload, POLICY_NAME_LEN_MAX, SECRET_LEN_MAX, SegmentSpec, ShardAssignment, StageSegment, Staged,
     StagedSegmentView, UploadTerms,

@@ -199,10 +199,28 @@ impl TryFrom<pb::GetObjectRequest> for ObjectId {
     }
 }
 
-impl TryFrom<pb::DeleteObjectRequest> for ObjectId {
+/// Which object to delete, by whose word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteObject {
+    /// Which.
+    pub id: ObjectId,
+    /// The owner's tombstone, at most [`RECORD_LEN_MAX`], not decoded yet; empty when there is none.
+    pub tombstone: Vec<u8>,
+}
+
+impl TryFrom<pb::DeleteObjectRequest> for DeleteObject {
     type Error = DecodeError;
     fn try_from(message: pb::DeleteObjectRequest) -> Result<Self, DecodeError> {
-        fixed("object_id", &message.object_id).map(ObjectId::from_bytes)
+        Ok(Self {
+            id: fixed("object_id", &message.object_id).map(ObjectId::from_bytes)?,
+            tombstone: blob("tombstone", message.tombstone, 0..=RECORD_LEN_MAX)?,
+        })
+    }
+}
+
+impl From<DeleteObject> for pb::DeleteObjectRequest {
+    fn from(DeleteObject { id, tombstone }: DeleteObject) -> Self {
+        Self { object_id: id.as_bytes().to_vec(), tombstone }
     }
 }
 

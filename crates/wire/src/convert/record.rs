@@ -4,7 +4,7 @@ use holdfast_protocol::message::{LIST_ENTRIES_MAX, RecordKind};
 use holdfast_types::{Fence, RECORD_LEN_MAX};
 
 use crate::{
-    decode::{DecodeError, blob, fixed, fixed_or_empty, number},
+    decode::{DecodeError, blob, fixed, fixed_or_empty, ids, number},
     pb::node::v1 as pb,
 };
 
@@ -118,5 +118,16 @@ impl From<ListRecords> for pb::ListRecordsRequest {
             after: list.after.map(Vec::from).unwrap_or_default(),
             limit: list.limit,
         }
+    }
+}
+
+/// Keys of records, as a node lists them; whether they are in order, the caller sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordKeys(pub Vec<[u8; 32]>);
+
+impl TryFrom<pb::ListRecordsResponse> for RecordKeys {
+    type Error = DecodeError;
+    fn try_from(message: pb::ListRecordsResponse) -> Result<Self, DecodeError> {
+        ids("keys", message.keys, 0..=LIST_ENTRIES_MAX, |key| key).map(RecordKeys)
     }
 }

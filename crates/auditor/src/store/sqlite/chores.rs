@@ -3,12 +3,13 @@
 use holdfast_protocol::{
     message::{RecordKind, SetEntry},
     model::{DeletionRow, ExtentRow},
-    store::{OwedRecord, ROWS_MAX, StoreReply, Summary, Undescribed},
+    store::{OwedRecord, ROWS_MAX, SegmentRecords, StoreReply, Summary, Undescribed, rules},
 };
 use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, Wall};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
+    burials,
     codec::{Result, blob, bytes, damaged, int, uint},
     rows::{bounded, claimed, queue_deletion},
     segments,
@@ -114,12 +115,19 @@ fn extent(row: &SqliteRow) -> Result<(ObjectId, ExtentRow)> {
     Ok((ObjectId::from_bytes(bytes(row, "object")?), extent))
 }
 
-pub(super) async fn owe(
-    db: &mut SqliteConnection,
-    records: &[OwedRecord],
-    described: &[(SegmentId, u64)],
-) -> Result<StoreReply> {
-    for record in records {
+pub(super) async fn owe(db: &mut SqliteConnection, owed: SegmentRecords) -> Result<StoreReply> {
+    let SegmentRecords { segment, revision, records, described, at } = owed;
+    let found = sqlx::query("SELECT revision FROM segment WHERE id = ? AND committed = 1")
+        .bind(&segment.0[..])
+        .fetch_optional(&mut *db)
+        .await?;
+    let Some(row) = found else { return Ok(StoreReply::NotFound) };
+    let is = uint(&row, "revision")?;
+    if is != revision {
+        return Ok(StoreReply::Conflict(rules::revision_fault(segment, revision, is)));
+    }
+    for record in &records {
+        burials::withdraw(db, (record.kind, record.key, record.node)).await?;
         sqlx::query("INSERT OR REPLACE INTO owed_record (node, kind, key, bytes) VALUES (?, ?, ?, ?)")
             .bind(&record.node.0[..])
             .bind(record.kind as i64)
@@ -128,9 +136,11 @@ pub(super) async fn owe(
             .execute(&mut *db)
             .await?;
     }
-    for (segment, revision) in described {
-        sqlx::query("UPDATE segment SET described = MAX(described, ?) WHERE id = ? AND committed = 1")
-            .bind(int(*revision)?)
+    if let Some(pages) = described {
+        burials::pages(db, segment, &pages, at).await?;
+        sqlx::query("UPDATE segment SET described = ?, pages = ? WHERE id = ?")
+            .bind(int(revision)?)
+            .bind(pages.as_flattened())
             .bind(&segment.0[..])
             .execute(&mut *db)
             .await?;
@@ -143,27 +153,31 @@ pub(super) async fn owed(
     after: Option<(NodeId, RecordKind, [u8; 32])>,
     limit: u32,
 ) -> Result<StoreReply> {
-    let (node, kind, key) =
+    let (node, last, key) =
         after.map_or((Vec::new(), 0, Vec::new()), |(n, k, key)| (n.0.to_vec(), k as i64, key.to_vec()));
     let found =
         sqlx::query("SELECT * FROM owed_record WHERE (node, kind, key) > (?, ?, ?) ORDER BY node, kind, key LIMIT ?")
             .bind(node)
-            .bind(kind)
+            .bind(last)
             .bind(key)
             .bind(bounded(limit))
             .fetch_all(db)
             .await?;
     let record = |row: &SqliteRow| {
-        let number: i64 = row.try_get("kind")?;
-        let kind = u8::try_from(number).ok().and_then(RecordKind::from_u8);
         Ok(OwedRecord {
             node: NodeId(bytes(row, "node")?),
-            kind: kind.ok_or_else(|| damaged("kind", "a kind of record", number))?,
+            kind: kind(row)?,
             key: bytes(row, "key")?,
             bytes: blob(row, "bytes")?,
         })
     };
     Ok(StoreReply::Owed(found.iter().map(record).collect::<Result<_>>()?))
+}
+
+pub(super) fn kind(row: &SqliteRow) -> Result<RecordKind> {
+    let number: i64 = row.try_get("kind")?;
+    let kind = u8::try_from(number).ok().and_then(RecordKind::from_u8);
+    kind.ok_or_else(|| damaged("kind", "a kind of record", number))
 }
 
 pub(super) async fn kept(
@@ -207,6 +221,7 @@ pub(super) async fn summary(db: &mut SqliteConnection) -> Result<StoreReply> {
                 (SELECT COALESCE(MIN(good - k), 0) FROM segment WHERE committed = 1) AS worst_spare,
                 (SELECT COUNT(*) FROM deletion) AS deletions,
                 (SELECT COUNT(*) FROM owed_record) AS owed_records,
+                (SELECT COUNT(*) FROM burial) AS burials,
                 (SELECT COUNT(*) FROM upload WHERE committed = 0) AS uploads,
                 epoch, counter
          FROM meta",
@@ -228,6 +243,7 @@ pub(super) async fn summary(db: &mut SqliteConnection) -> Result<StoreReply> {
         worst_spare: i32::try_from(spare).map_err(|_| damaged("worst_spare", "a small number", spare))?,
         deletions: uint(&row, "deletions")?,
         owed_records: uint(&row, "owed_records")?,
+        burials: uint(&row, "burials")?,
         uploads: uint(&row, "uploads")?,
         epoch: uint(&row, "epoch")?,
         counter: uint(&row, "counter")?,

@@ -2,6 +2,7 @@
 //! committed before its reply is given, rolled back on a conflict.
 
 mod audits;
+mod burials;
 mod chores;
 mod codec;
 #[cfg(test)]
@@ -149,6 +150,7 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::OwedDeletions { .. }
             | StoreOp::Unknown { .. }
             | StoreOp::OwedRecords { .. }
+            | StoreOp::SegmentsBySpare
             | StoreOp::Summary
     )
 }
@@ -172,7 +174,7 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::Extents { owner, id, from, to, limit } => objects::extents(db, owner, id, from, to, limit).await,
         StoreOp::PageRoots { owner, id } => objects::page_roots(db, owner, id).await,
         StoreOp::Page { owner, root } => objects::page(db, owner, root).await,
-        StoreOp::DeleteObject { owner, id, at } => objects::delete(db, owner, id, at).await,
+        StoreOp::DeleteObject { owner, id, tombstone, at } => objects::delete(db, owner, id, &tombstone, at).await,
         StoreOp::Segment(id) => segments::get(db, id).await,
         StoreOp::SegmentsAtRisk { after, limit } => segments::at_risk(db, after, limit).await,
         StoreOp::PlacementsOfNode { node, from, limit } => segments::of_node(db, node, from, limit).await,
@@ -209,9 +211,12 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::DeletionDone { node, shard } => chores::deleted(db, node, shard).await,
         StoreOp::Unknown { node, entries } => chores::unknown(db, node, entries).await,
         StoreOp::Undescribed { limit } => chores::undescribed(db, limit).await,
-        StoreOp::OweRecords { records, described } => chores::owe(db, &records, &described).await,
+        StoreOp::OweRecords(owed) => chores::owe(db, *owed).await,
+        StoreOp::BuryStrays { node, kind, keys, at } => burials::strays(db, node, kind, &keys, at).await,
+        StoreOp::EndBurials { before } => burials::end(db, before).await,
         StoreOp::OwedRecords { after, limit } => chores::owed(db, after, limit).await,
         StoreOp::RecordKept { node, kind, key, digest } => chores::kept(db, node, kind, key, digest).await,
+        StoreOp::SegmentsBySpare => segments::by_spare(db).await,
         StoreOp::Summary => chores::summary(db).await,
     }
 }

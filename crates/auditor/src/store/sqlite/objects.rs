@@ -8,6 +8,7 @@ use holdfast_types::{ObjectId, OwnerId, SegmentId, Wall};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
+    burials::{self, Mourned},
     codec::{Result, blob, bytes, int, text, uint},
     rows::{self, bounded, drop_copy},
 };
@@ -131,7 +132,14 @@ pub(super) async fn page(db: &mut SqliteConnection, owner: OwnerId, root: [u8; 3
     }
 }
 
-pub(super) async fn delete(db: &mut SqliteConnection, owner: OwnerId, id: ObjectId, at: Wall) -> Result<StoreReply> {
+pub(super) async fn delete(
+    db: &mut SqliteConnection,
+    owner: OwnerId,
+    id: ObjectId,
+    tombstone: &[u8],
+    at: Wall,
+) -> Result<StoreReply> {
+    let mourned = Mourned::read(db, owner, id).await?;
     let touched = sqlx::query("SELECT DISTINCT segment FROM extent WHERE owner = ? AND object = ?")
         .bind(&owner.0[..])
         .bind(&id.as_bytes()[..])
@@ -142,6 +150,7 @@ pub(super) async fn delete(db: &mut SqliteConnection, owner: OwnerId, id: Object
         .bind(&id.as_bytes()[..])
         .execute(&mut *db)
         .await?;
+    burials::object(db, &mourned, tombstone, at).await?;
     for row in &touched {
         let segment = SegmentId(bytes(row, "segment")?);
         let kept = sqlx::query(
@@ -162,6 +171,7 @@ async fn drop_segment(db: &mut SqliteConnection, segment: SegmentId, owner: Owne
     let found =
         sqlx::query("SELECT * FROM placement WHERE segment = ?").bind(&segment.0[..]).fetch_all(&mut *db).await?;
     let placements = found.iter().map(rows::placement).collect::<Result<Vec<_>>>()?;
+    burials::descriptor(db, segment, due).await?;
     for table in ["DELETE FROM lease WHERE segment = ?", "DELETE FROM segment WHERE id = ?"] {
         sqlx::query(table).bind(&segment.0[..]).execute(&mut *db).await?;
     }

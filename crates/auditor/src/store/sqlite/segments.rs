@@ -5,10 +5,10 @@ use holdfast_protocol::{
     store::{StoreReply, rules},
 };
 use holdfast_types::{Fence, NodeId, SegmentId, Sequence, ShardIndex, Wall};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    codec::{Result, commitment_columns, fence, int, standing_columns},
+    codec::{Result, commitment_columns, damaged, fence, int, standing_columns, uint},
     rows::{self, account, bounded, claimed, drop_copy, sequence_taken, withdraw_deletion},
     witnesses,
 };
@@ -53,6 +53,19 @@ pub(super) async fn at_risk(
         views.push(view(db, row).await?);
     }
     Ok(StoreReply::Segments(views))
+}
+
+/// The index on the spare answers it alone.
+pub(super) async fn by_spare(db: &mut SqliteConnection) -> Result<StoreReply> {
+    let sql = "SELECT good - k AS spare, COUNT(*) AS segments FROM segment WHERE committed = 1
+               GROUP BY good - k ORDER BY good - k";
+    let found = sqlx::query(sql).fetch_all(db).await?;
+    let spare = |row: &SqliteRow| {
+        let spare: i64 = row.try_get("spare")?;
+        let spare = i32::try_from(spare).map_err(|_| damaged("spare", "a small number", spare))?;
+        Ok((spare, uint(row, "segments")?))
+    };
+    Ok(StoreReply::Spares(found.iter().map(spare).collect::<Result<_>>()?))
 }
 
 fn placements(found: &[SqliteRow]) -> Result<StoreReply> {
@@ -127,13 +140,21 @@ pub(super) async fn place(db: &mut SqliteConnection, new: &Placement, expected: 
     if moved {
         account(db, new.node, int(new.len)?).await?;
         withdraw_deletion(db, new.node, &new.shard).await?;
+        former_holder(db, "DELETE FROM former_holder WHERE segment = ? AND node = ?", new.segment, new.node).await?;
         if let Some(old) = old {
+            let keeps = "INSERT OR IGNORE INTO former_holder (segment, node) VALUES (?, ?)";
+            former_holder(db, keeps, new.segment, old.node).await?;
             let row = DeletionRow { node: old.node, shard: old.shard, owner: view.segment.owner, due: at };
             drop_copy(db, &row, old.len).await?;
         }
     }
     sqlx::query("UPDATE segment SET revision = revision + 1 WHERE id = ?").bind(&new.segment.0[..]).execute(db).await?;
     Ok(StoreReply::Done)
+}
+
+async fn former_holder(db: &mut SqliteConnection, query: &'static str, segment: SegmentId, node: NodeId) -> Result<()> {
+    sqlx::query(query).bind(&segment.0[..]).bind(&node.0[..]).execute(db).await?;
+    Ok(())
 }
 
 async fn place_fault(

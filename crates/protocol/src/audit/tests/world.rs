@@ -152,7 +152,9 @@ impl Peer {
                 wall: Wall(0),
                 proof: None,
             }),
-            NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } => panic!("not asked here"),
+            NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } | NodeRequest::ListRecords { .. } => {
+                panic!("not asked here")
+            }
         }))
     }
 }
@@ -287,7 +289,7 @@ impl World {
     }
 
     pub(super) fn delete(&mut self, n: usize) {
-        self.store.apply(StoreOp::DeleteObject { owner: OWNER, id: object(n), at: Wall(0) });
+        self.store.apply(StoreOp::DeleteObject { owner: OWNER, id: object(n), tombstone: vec![], at: Wall(0) });
     }
 
     /// The turned node's row.

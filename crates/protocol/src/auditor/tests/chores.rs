@@ -7,12 +7,13 @@ use super::world::{World, noise, profile};
 use crate::{
     message::RecordKind,
     profile::Profile,
+    recover::Findings,
     store::{Store, StoreOp, StoreReply},
     upload,
 };
 
 fn key(segment: holdfast_types::SegmentId) -> [u8; 32] {
-    crate::chores::descriptor_key(segment)
+    crate::message::descriptor_key(segment)
 }
 
 #[test]
@@ -91,6 +92,67 @@ fn what_is_deleted_goes_from_every_node_even_one_that_was_away() {
     world.assert_whole(kept);
     let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
     assert_eq!(summary.deletions, 0);
+}
+
+/// What a recovery would find on these nodes.
+fn found(world: &World) -> Findings {
+    let mut findings = Findings::default();
+    for ((kind, key), bytes) in world.peers.values().flat_map(|peer| &peer.records) {
+        findings.absorb(*kind, *key, bytes).unwrap();
+    }
+    findings
+}
+
+#[test]
+fn what_is_deleted_is_not_recovered_from_a_node_that_was_away() {
+    let mut world = World::with(Profile { orphan_grace: Millis::from_secs(20), ..profile() });
+    let (segment, object) = world.put(1, 5);
+    let (_, kept) = world.put(2, 5);
+    world.run(4000);
+    assert_eq!(found(&world).objects().count(), 2);
+    let away = world.placement(segment, 0).node;
+    world.peer(away).up = false;
+    world.delete(object);
+    world.run(4000);
+    // It has all that it takes to bring the object back, and the others say that it is deleted.
+    let still = &world.peers[&away].records;
+    assert!(still.contains_key(&(RecordKind::Envelope, *object.as_bytes())));
+    assert!(still.contains_key(&(RecordKind::Manifest, *object.as_bytes())));
+    let standing = |world: &World| found(world).objects().map(|(_, id, _)| id).collect::<Vec<_>>();
+    assert_eq!(standing(&world), vec![kept]);
+    // Long after the grace, and after a crash, they still do.
+    world.crash();
+    world.run(60_000);
+    assert_eq!(standing(&world), vec![kept]);
+    world.peer(away).up = true;
+    world.run(90_000);
+    assert_eq!(standing(&world), vec![kept]);
+    // And then nobody keeps anything of it, tombstones included.
+    let of_it = |(_, id): &(RecordKind, [u8; 32])| *id == *object.as_bytes() || *id == key(segment);
+    let left: Vec<_> = world.peers.values().flat_map(|peer| peer.records.keys().filter(|name| of_it(name))).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
+    assert_eq!((summary.burials, summary.owed_records), (0, 0));
+}
+
+#[test]
+fn a_record_that_nothing_needs_goes_after_the_grace_of_orphans() {
+    let ten = Millis::from_secs(10);
+    let mut world = World::with(Profile { list_every: ten, orphan_grace: Millis::from_secs(60), ..profile() });
+    let (segment, object) = world.put(1, 5);
+    world.run(4000);
+    let node = world.placement(segment, 1).node;
+    let before = world.peers[&node].records.clone();
+    let mut revived = before.clone();
+    for kind in [RecordKind::Descriptor, RecordKind::Manifest, RecordKind::Envelope, RecordKind::Tombstone] {
+        revived.insert((kind, [0xee; 32]), b"back from the dead".to_vec());
+    }
+    world.peer(node).records = revived.clone();
+    world.run(60_000);
+    assert_eq!(world.peers[&node].records, revived, "not within the grace");
+    world.run(120_000);
+    assert_eq!(world.peers[&node].records, before);
+    assert!(before.contains_key(&(RecordKind::Envelope, *object.as_bytes())));
 }
 
 #[test]

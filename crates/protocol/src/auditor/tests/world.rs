@@ -7,7 +7,7 @@ use std::{
 
 use holdfast_dispersal::{
     Description, Encoder, Envelope, Geometry, Masks, ObjectKey, OwnerKey, PlacementSecret, Rebuilder, RecoveryKey,
-    RecoveryWrap, RunSalt, Sealer, SegmentBinding, SegmentCutter, Signed, Target,
+    RecoveryWrap, RunSalt, Sealer, SegmentBinding, SegmentCutter, Signed, Target, Tombstone,
 };
 use holdfast_kzg::{CommitmentList, Setup};
 use holdfast_types::{
@@ -155,15 +155,30 @@ impl Peer {
             NodeRequest::Delete(grant) => {
                 let grant = grant.verify(&auditor.public(), &self.id(), now, 0).expect("a valid grant");
                 assert_eq!(grant.operation, Operation::Delete);
-                self.held.remove(&ShardId::from_bytes(grant.content));
+                match RecordKind::from_u8(grant.kind) {
+                    Some(kind) => drop(self.records.remove(&(kind, grant.content))),
+                    None => drop(self.held.remove(&ShardId::from_bytes(grant.content))),
+                }
                 NodeReply::Deleted
             }
             NodeRequest::PutRecord { kind, key, bytes, fence } => {
                 if fence < self.fence {
                     return Err(SendFailure::Denied(format!("saw {}", self.fence)));
                 }
+                let outranked = [RecordKind::Manifest, RecordKind::Envelope];
+                if outranked.contains(&kind) && self.records.contains_key(&(RecordKind::Tombstone, key)) {
+                    return Err(SendFailure::Denied("its tombstone is here".into()));
+                }
                 self.records.insert((kind, key), bytes);
+                if kind == RecordKind::Tombstone {
+                    self.records.retain(|(kind, of), _| *of != key || !outranked.contains(kind));
+                }
                 NodeReply::Recorded
+            }
+            NodeRequest::ListRecords { kind, after, limit } => {
+                let keys =
+                    self.records.keys().filter(|(of, key)| *of == kind && after.is_none_or(|after| *key > after));
+                NodeReply::Keys(keys.map(|(_, key)| *key).take(limit as usize).collect())
             }
             NodeRequest::Stat => NodeReply::Stat(NodeStat {
                 node: self.id(),
@@ -387,8 +402,10 @@ impl World {
     }
 
     pub(super) fn delete(&mut self, object: ObjectId) {
-        let owner = self.owner.owner_id();
-        self.store.apply(StoreOp::DeleteObject { owner, id: object, at: self.now.wall });
+        let (owner, at) = (self.owner.owner_id(), self.now.wall);
+        let tombstone = Tombstone { version: 1, object, owner, deleted: at };
+        let tombstone = Signed::sign(tombstone, &self.owner.signing()).unwrap().bytes().to_vec();
+        self.store.apply(StoreOp::DeleteObject { owner, id: object, tombstone, at });
         self.tell(Event::Command(Command::CatalogChanged));
     }
 

@@ -163,9 +163,6 @@ fn fewer_than_k_whole_shards_are_no_plan() {
     }
     let error = dark.plan(&view([Lost, Lost, Good, Good, Lost])).unwrap_err();
     assert_eq!(error, PlanError::Unrecoverable { good: 2, needed: 3 });
-    let damaged = Damaged(vec![holdfast_types::ByteRange::first(10)]);
-    let error = around(8).plan(&view([damaged.clone(), damaged.clone(), Good, Good, damaged])).unwrap_err();
-    assert_eq!(error, PlanError::Unrecoverable { good: 2, needed: 3 });
     assert_eq!(around(8).plan(&view([Good, Good, Good, Good, Good])), Err(PlanError::Whole));
 }
 
@@ -184,6 +181,24 @@ fn what_was_given_up_is_read_again_where_too_little_else_is_left() {
     assert_eq!(sources(&around.plan(&dark).unwrap()), [2, 3, 4]);
     around.gone.insert((NodeId([3; 32]), dark.segment.shards[3]));
     assert_eq!(around.plan(&dark).unwrap_err(), PlanError::Unrecoverable { good: 2, needed: 3 });
+}
+
+#[test]
+fn what_was_judged_damaged_is_read_again_where_nothing_else_is_left() {
+    let mut around = around(8);
+    let damaged = || Damaged(vec![holdfast_types::ByteRange::first(10)]);
+    let sources = |job: &RecoverJob| job.sources.iter().map(|source| source.index.0).collect::<Vec<_>>();
+    let few = view([damaged(), Lost, Good, damaged(), Good]);
+    // What was given up comes first.
+    assert_eq!(sources(&around.plan(&few).unwrap()), [1, 2, 4]);
+    around.gone.insert((NodeId([1; 32]), few.segment.shards[1]));
+    let job = around.plan(&few).unwrap();
+    assert_eq!(sources(&job), [0, 2, 4]);
+    assert!(targets(&job).iter().all(|(index, ..)| [1, 3].contains(index)), "a source is no target");
+    around.gone.insert((NodeId([0; 32]), few.segment.shards[0]));
+    assert_eq!(sources(&around.plan(&few).unwrap()), [2, 3, 4]);
+    around.gone.insert((NodeId([3; 32]), few.segment.shards[3]));
+    assert_eq!(around.plan(&few).unwrap_err(), PlanError::Unrecoverable { good: 2, needed: 3 });
 }
 
 #[test]

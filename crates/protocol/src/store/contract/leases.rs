@@ -72,7 +72,7 @@ pub(super) fn a_deleted_segment_has_no_lease(store: &mut dyn Store) {
     put(store, 1);
     let held = lease(store, 1, START);
     let seen = placement(store, 1, 3);
-    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
     assert_eq!(store.apply(replaced(&seen, 5, 7, held.fence)), StoreReply::NotFound);
     conflict(store, StoreOp::RenewLease { lease: held, expires: Wall(START.0 + 99_999) });
     done(store, StoreOp::ReleaseLease(held));

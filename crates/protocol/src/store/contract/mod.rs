@@ -2,6 +2,7 @@
 //! with a way to make an empty store; whoever writes a new store has this as the specification.
 
 mod audits;
+mod burials;
 mod chance;
 mod fixture;
 mod leases;
@@ -26,7 +27,8 @@ macro_rules! promises {
 }
 
 promises! {
-    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there;
+    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there,
+        segments_are_counted_by_spare_worst_first;
     uploads: beginning_twice_finds_the_same_upload, an_upload_is_seen_by_its_owner_only,
         staged_segments_come_in_pages_one_by_one_and_as_spans, staging_reserves_and_restaging_moves_the_reservation, staging_what_does_not_fit_changes_nothing,
         receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
@@ -56,6 +58,12 @@ promises! {
     owed: deletions_come_when_due_and_go_when_done, deletions_are_found_by_their_shards, what_is_claimed_is_never_queued,
         a_claim_withdraws_a_queued_deletion, only_what_nobody_knows_is_unknown, owed_records_go_when_kept,
         a_kept_record_that_changed_since_is_still_owed, a_change_of_a_segment_asks_for_a_description;
+    burials: a_deleted_objects_records_are_not_owed_and_its_tombstone_is,
+        burials_end_when_every_node_keeps_the_tombstone_and_the_grace_is_over,
+        without_a_tombstone_the_records_go_after_the_grace, a_node_that_left_holds_up_no_burial,
+        a_node_that_held_a_shard_before_a_repair_buries_too,
+        what_is_buried_is_not_committed_until_its_tombstones_are_gone, records_of_another_revision_are_not_owed,
+        what_others_need_is_not_buried, strays_are_buried_and_nothing_else_is, a_new_descriptor_buries_pages_of_the_last_one;
     twin: a_walk_of_operations_is_answered_as_the_map_does, another_walk_is_answered_as_the_map_does,
         a_third_walk_is_answered_as_the_map_does;
 }

@@ -21,7 +21,7 @@ pub(super) fn an_object_is_seen_by_its_owner_only(store: &mut dyn Store) {
     assert_eq!(store.apply(StoreOp::Objects { owner: theirs, after: None, limit: 9 }), StoreReply::Objects(vec![]));
     let extents = StoreOp::Extents { owner: theirs, id: object_id(1), from: 0, to: 9, limit: 9 };
     assert_eq!(store.apply(extents), StoreReply::NotFound);
-    done(store, StoreOp::DeleteObject { owner: theirs, id: object_id(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: theirs, id: object_id(1), tombstone: vec![], at: START });
     assert_eq!(summary(store).objects, 1);
 }
 
@@ -80,7 +80,7 @@ pub(super) fn deleting_keeps_a_shared_segment_until_its_last_object(store: &mut 
     let small = object(1, 1, vec![extent(0, 1, 0, 10)]);
     let large = object(2, 1, vec![extent(0, 1, 10, 100), extent(100, 2, 0, 50), extent(150, 1, 200, 5)]);
     commit(store, 1, 1, vec![small, large]);
-    let delete = |n: u8| StoreOp::DeleteObject { owner: owner(1), id: object_id(n), at: START };
+    let delete = |n: u8| StoreOp::DeleteObject { owner: owner(1), id: object_id(n), tombstone: vec![], at: START };
     done(store, delete(2));
     assert_eq!(store.apply(StoreOp::Segment(segment_id(2))), StoreReply::NotFound);
     assert_eq!(view(store, 1).placements.len(), 4);
@@ -100,7 +100,7 @@ pub(super) fn deleting_keeps_a_shared_segment_until_its_last_object(store: &mut 
 pub(super) fn deleting_what_is_not_there_is_done(store: &mut dyn Store) {
     nodes(store, 4);
     put(store, 1);
-    let delete = |n: u8| StoreOp::DeleteObject { owner: owner(1), id: object_id(n), at: START };
+    let delete = |n: u8| StoreOp::DeleteObject { owner: owner(1), id: object_id(n), tombstone: vec![], at: START };
     done(store, delete(9));
     done(store, delete(1));
     let queued = deletions(store);

@@ -6,7 +6,7 @@ use super::fixture::*;
 use crate::{
     message::{RecordKind, SetEntry},
     model::DeletionRow,
-    store::{OwedRecord, Store, StoreOp, StoreReply},
+    store::{OwedRecord, SegmentRecords, Store, StoreOp, StoreReply},
 };
 
 fn deletion(node: u8, shard: ShardId, due: u64) -> DeletionRow {
@@ -42,7 +42,7 @@ pub(super) fn deletions_are_found_by_their_shards(store: &mut dyn Store) {
     nodes(store, 5);
     put(store, 1);
     put(store, 2);
-    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
     let later = DeletionRow { node: node_id(5), shard: shard_id(1, 2), owner: owner(0), due: Wall(u64::MAX >> 1) };
     done(store, StoreOp::QueueDeletions(vec![later]));
     let owed = |store: &mut dyn Store, shards: Vec<_>| match store.apply(StoreOp::OwedDeletions { shards }) {
@@ -114,8 +114,15 @@ fn record(node: u8, key: u8, bytes: &[u8]) -> OwedRecord {
     OwedRecord { node: node_id(node), kind: RecordKind::Manifest, key: [key; 32], bytes: bytes.to_vec() }
 }
 
+/// Owes records beside those of segment 1, which is there and was not touched since its put.
 fn owe(records: Vec<OwedRecord>) -> StoreOp {
-    StoreOp::OweRecords { records, described: vec![] }
+    StoreOp::OweRecords(Box::new(SegmentRecords {
+        segment: segment_id(1),
+        revision: 1,
+        records,
+        described: None,
+        at: START,
+    }))
 }
 
 fn kept(record: &OwedRecord) -> StoreOp {
@@ -133,7 +140,8 @@ fn owed(store: &mut dyn Store, after: Option<&OwedRecord>, limit: u32) -> Vec<Ow
 }
 
 pub(super) fn owed_records_go_when_kept(store: &mut dyn Store) {
-    nodes(store, 2);
+    nodes(store, 4);
+    put(store, 1);
     let page = OwedRecord { kind: RecordKind::Page, ..record(1, 0, b"page") };
     let (first, second, third) = (record(1, 1, b"one"), record(1, 2, b"two"), record(2, 1, b"three"));
     done(store, owe(vec![third.clone(), page.clone(), second.clone(), first.clone()]));
@@ -147,7 +155,8 @@ pub(super) fn owed_records_go_when_kept(store: &mut dyn Store) {
 }
 
 pub(super) fn a_kept_record_that_changed_since_is_still_owed(store: &mut dyn Store) {
-    nodes(store, 1);
+    nodes(store, 4);
+    put(store, 1);
     let (old, new) = (record(1, 1, b"version 1"), record(1, 1, b"version 2"));
     done(store, owe(vec![old.clone()]));
     done(store, owe(vec![new.clone()]));
@@ -167,9 +176,14 @@ pub(super) fn a_change_of_a_segment_asks_for_a_description(store: &mut dyn Store
         StoreReply::Undescribed(rows) => rows,
         other => panic!("expected segments, got {other:?}"),
     };
-    let described = |revision: u64| StoreOp::OweRecords {
-        records: vec![record(1, 1, b"descriptor")],
-        described: vec![(segment_id(1), revision)],
+    let described = |revision: u64| {
+        StoreOp::OweRecords(Box::new(SegmentRecords {
+            segment: segment_id(1),
+            revision,
+            records: vec![record(1, 1, b"descriptor")],
+            described: Some(vec![]),
+            at: START,
+        }))
     };
     let first = ask(store);
     assert_eq!(first.len(), 1);
@@ -180,16 +194,16 @@ pub(super) fn a_change_of_a_segment_asks_for_a_description(store: &mut dyn Store
     let held = lease(store, 1, START);
     let seen = placement(store, 1, 3);
     done(store, replaced(&seen, 5, 7, held.fence));
-    done(store, described(first[0].revision));
+    conflict(store, described(first[0].revision));
     store.reopen();
     let second = ask(store);
     assert!(second[0].revision > first[0].revision);
-    assert_eq!(second[0].described, first[0].revision);
+    assert_eq!((second[0].described, owed(store, None, 9)), (0, vec![]));
     assert!(second[0].view.placements.iter().any(|p| p.node == node_id(5) && p.index == ShardIndex(3)));
     done(store, described(second[0].revision));
     assert_eq!(ask(store), vec![]);
     assert_eq!(owed(store, None, 9).len(), 1);
-    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
     let third = ask(store);
     assert!(third[0].revision > second[0].revision);
     assert_eq!(third[0].extents, vec![(object_id(2), extents[1])]);

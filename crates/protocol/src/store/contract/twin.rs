@@ -2,6 +2,8 @@
 //! sense and sometimes do not, with the same answer asked of both. What the other promises forgot
 //! to ask comes up here.
 
+mod readings;
+
 use holdfast_types::{Fence, Millis, SegmentId, Sequence, ShardIndex, VerdictId, Wall};
 
 use super::{chance::Chance, fixture::*};
@@ -11,7 +13,7 @@ use crate::{
         CommitmentState, DeletionRow, Lease, NodeLife, NodeRow, Placement, Provenance, SealedWitness, SegmentView,
         StagedSegment, Standing, UploadRow, Verdict,
     },
-    store::{MapStore, NewObject, OwedRecord, StandingChange, Store, StoreOp, StoreReply},
+    store::{MapStore, NewObject, OwedRecord, SegmentRecords, StandingChange, Store, StoreOp, StoreReply},
     witness::WitnessId,
 };
 
@@ -57,7 +59,8 @@ impl Walk {
             }
             18 => {
                 let (id, of) = (self.chance.number(UPLOADS), self.chance.number(2));
-                StoreOp::DeleteObject { owner: owner(of), id: object_id(id), at: Wall(self.now) }
+                let tombstone = if self.chance.one_in(2) { vec![id; 7] } else { vec![] };
+                StoreOp::DeleteObject { owner: owner(of), id: object_id(id), tombstone, at: Wall(self.now) }
             }
             19 | 20 => {
                 let segment = self.existing();
@@ -309,15 +312,40 @@ impl Walk {
     fn record(&mut self) -> StoreOp {
         let (node, key, bytes) =
             (node_id(self.chance.number(NODES)), [self.chance.number(4); 32], self.chance.number(3));
-        match self.chance.below(3) {
-            0 => {
-                let digest = *blake3::hash(&[bytes; 9]).as_bytes();
-                StoreOp::RecordKept { node, kind: RecordKind::Envelope, key, digest }
+        match self.chance.below(5) {
+            0 | 1 => {
+                let StoreReply::Owed(owed) = self.map.apply(StoreOp::OwedRecords { after: None, limit: 999 }) else {
+                    return StoreOp::Summary;
+                };
+                let at = self.chance.below(owed.len().max(1) as u64) as usize;
+                let bytes = if self.chance.one_in(5) { vec![bytes; 9] } else { Vec::new() };
+                let any = OwedRecord { node, kind: RecordKind::Envelope, key, bytes };
+                let OwedRecord { node, kind, key, bytes } = owed.get(at).unwrap_or(&any);
+                StoreOp::RecordKept { node: *node, kind: *kind, key: *key, digest: *blake3::hash(bytes).as_bytes() }
             }
+            2 if self.chance.one_in(2) => {
+                const KINDS: [RecordKind; 4] =
+                    [RecordKind::Descriptor, RecordKind::Manifest, RecordKind::Envelope, RecordKind::Tombstone];
+                let kind = KINDS[self.chance.below(4) as usize];
+                StoreOp::BuryStrays { node, kind, keys: vec![key, [0; 32]], at: Wall(self.now) }
+            }
+            2 => StoreOp::EndBurials { before: Wall(self.now.saturating_sub(self.chance.below(3000))) },
             _ => {
                 let records = vec![OwedRecord { node, kind: RecordKind::Envelope, key, bytes: vec![bytes; 9] }];
-                let segment = segment_id(self.chance.number(SEGMENTS));
-                StoreOp::OweRecords { records, described: vec![(segment, self.chance.below(4))] }
+                let StoreReply::Undescribed(rows) = self.map.apply(StoreOp::Undescribed { limit: 9 }) else {
+                    return StoreOp::Summary;
+                };
+                let known = rows.first().map(|row| (row.view.segment.id, row.revision));
+                let (segment, revision) = known.unwrap_or((self.existing(), self.chance.below(4)));
+                let revision = revision + u64::from(self.chance.one_in(6));
+                let described = self.chance.one_in(2).then(|| vec![[self.chance.number(4); 32]]);
+                StoreOp::OweRecords(Box::new(SegmentRecords {
+                    segment,
+                    revision,
+                    records,
+                    described,
+                    at: Wall(self.now),
+                }))
             }
         }
     }
@@ -328,50 +356,6 @@ impl Walk {
             1 => StoreOp::LoseNode { verdict: Box::new(verdict(self.audits, self.chance.number(NODES))) },
             _ => StoreOp::Summary,
         }
-    }
-
-    /// Every reading operation, over the whole of the walk's small world.
-    fn readings(&self) -> Vec<StoreOp> {
-        let most = Wall(u64::MAX >> 1);
-        let mut ops = vec![
-            StoreOp::Nodes,
-            StoreOp::Summary,
-            StoreOp::OpenAudits,
-            StoreOp::SegmentsAtRisk { after: None, limit: 99 },
-            StoreOp::SegmentsAtRisk { after: Some((0, segment_id(4))), limit: 2 },
-            StoreOp::CommitmentDebts,
-            StoreOp::CommitmentCounts,
-            StoreOp::PendingCommitments { after: None, limit: 99 },
-            StoreOp::PendingCommitments { after: Some((segment_id(3), ShardIndex(1))), limit: 9 },
-            StoreOp::DueDeletions { now: most, after: None, limit: 999 },
-            StoreOp::DueDeletions { now: Wall(self.now), after: Some((node_id(2), shard_id(5, 0))), limit: 5 },
-            StoreOp::OwedDeletions { shards: (1..=SEGMENTS).map(|n| shard_id(n, 1)).collect() },
-            StoreOp::OwedRecords { after: None, limit: 99 },
-            StoreOp::Undescribed { limit: 99 },
-            StoreOp::Verdicts { after: VerdictId(0), node: Some(node_id(2)), limit: 99 },
-            StoreOp::LatestVerdicts { node: None, limit: 5 },
-        ];
-        for n in 1..=NODES {
-            ops.push(StoreOp::PlacementsOfNode { node: node_id(n), from: Sequence(20), limit: 99 });
-        }
-        for n in 1..=SEGMENTS {
-            ops.push(StoreOp::Segment(segment_id(n)));
-        }
-        for of in 1..=2 {
-            ops.push(StoreOp::Objects { owner: owner(of), after: None, limit: 99 });
-            for n in 1..=UPLOADS {
-                let (owner, id) = (owner(of), object_id(n));
-                let (up, after) = (upload_id(n), Some((1500, segment_id(6))));
-                ops.push(StoreOp::StagedSegments { id: up, owner, after: None, limit: 99 });
-                ops.push(StoreOp::StagedSegments { id: up, owner, after, limit: 2 });
-                ops.push(StoreOp::StagedSegment { id: up, owner, segment: segment_id(n) });
-                ops.push(StoreOp::StagedSpans { id: up, owner });
-                ops.push(StoreOp::Object { owner, id });
-                ops.push(StoreOp::PageRoots { owner, id });
-                ops.push(StoreOp::Extents { owner, id, from: 1500, to: 5000, limit: 9 });
-            }
-        }
-        ops
     }
 }
 

@@ -181,7 +181,7 @@ pub(super) fn no_witness_is_burnt_for_what_is_accepted(store: &mut dyn Store) {
 pub(super) fn witnesses_go_with_their_segment(store: &mut dyn Store) {
     nodes(store, 4);
     put_with(store, 1, vec![sealed(0, 1)]);
-    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
     store.apply(StoreOp::BeginUpload(upload(2, 1)));
     done(store, stage_with(2, vec![sealed(0, 2)]));
     done(store, StoreOp::AbortUpload { id: upload_id(2), owner: owner(1), at: START });

@@ -1,5 +1,7 @@
 //! Nodes, the epoch, and the numbers of the status page.
 
+use std::collections::BTreeMap;
+
 use crate::{
     model::{CommitmentState, NodeRow},
     store::{MapStore, StoreReply, Summary, map::conflict},
@@ -30,6 +32,14 @@ impl MapStore {
         StoreReply::Nodes(vec![row])
     }
 
+    pub(super) fn segments_by_spare(&self) -> StoreReply {
+        let mut spares = BTreeMap::new();
+        for segment in self.segments.values() {
+            *spares.entry(segment.spare()).or_default() += 1;
+        }
+        StoreReply::Spares(spares.into_iter().collect())
+    }
+
     pub(super) fn summary(&self) -> StoreReply {
         let code_total = |segment: &super::Segment| usize::from(segment.row.code.total());
         let segments = || self.segments.values();
@@ -49,6 +59,7 @@ impl MapStore {
             worst_spare: segments().map(super::Segment::spare).min().unwrap_or(0),
             deletions: self.deletions.len() as u64,
             owed_records: self.owed.len() as u64,
+            burials: self.burials.len() as u64,
             uploads: self.uploads.values().filter(|upload| !upload.row.committed).count() as u64,
             epoch: self.epoch,
             counter: self.counter,

@@ -42,8 +42,9 @@ impl MapStore {
         page.map_or(StoreReply::NotFound, |page| StoreReply::Page(page.clone()))
     }
 
-    pub(super) fn delete_object(&mut self, owner: OwnerId, id: ObjectId, at: Wall) -> StoreReply {
+    pub(super) fn delete_object(&mut self, owner: OwnerId, id: ObjectId, tombstone: &[u8], at: Wall) -> StoreReply {
         let Some(object) = self.objects.remove(&(owner, id)) else { return StoreReply::Done };
+        self.bury_object(&object, tombstone, at);
         for extent in object.extents {
             let Some(segment) = self.segments.get_mut(&extent.segment) else { continue };
             if segment.objects.remove(&id) {
@@ -52,6 +53,7 @@ impl MapStore {
             if !segment.objects.is_empty() {
                 continue;
             }
+            self.bury_descriptor(extent.segment, at);
             let Some(gone) = self.segments.remove(&extent.segment) else { continue };
             self.leases.remove(&extent.segment);
             self.drop_witnesses(extent.segment);

@@ -1,13 +1,14 @@
 //! What is owed to the nodes: deletions and records.
 
-use holdfast_types::{NodeId, ObjectId, SegmentId, ShardId, Wall};
+use holdfast_types::{NodeId, ObjectId, ShardId, Wall};
 
 use crate::{
     message::{RecordKind, SetEntry},
     model::{DeletionRow, ExtentRow},
     store::{
-        MapStore, OwedRecord, StoreReply, Undescribed,
-        map::{Segment, rows},
+        MapStore, OwedRecord, SegmentRecords, StoreReply, Undescribed,
+        map::{Segment, conflict, rows},
+        rules,
     },
 };
 
@@ -62,13 +63,20 @@ impl MapStore {
         StoreReply::Undescribed(behind.take(rows(limit)).map(with_extents).collect())
     }
 
-    pub(super) fn owe_records(&mut self, records: Vec<OwedRecord>, described: &[(SegmentId, u64)]) -> StoreReply {
+    pub(super) fn owe_records(&mut self, owed: SegmentRecords) -> StoreReply {
+        let SegmentRecords { segment: id, revision, records, described, at } = owed;
+        let Some(segment) = self.segments.get(&id) else { return StoreReply::NotFound };
+        if segment.revision != revision {
+            return conflict(rules::revision_fault(id, revision, segment.revision));
+        }
         for record in records {
+            self.burials.remove(&(record.kind, record.key, record.node));
             self.owed.insert((record.node, record.kind, record.key), record.bytes);
         }
-        for (id, revision) in described {
-            if let Some(segment) = self.segments.get_mut(id) {
-                segment.described = segment.described.max(*revision);
+        if let Some(pages) = described {
+            self.bury_pages(id, &pages, at);
+            if let Some(segment) = self.segments.get_mut(&id) {
+                (segment.described, segment.pages) = (revision, pages);
             }
         }
         StoreReply::Done

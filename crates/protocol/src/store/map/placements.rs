@@ -94,14 +94,16 @@ impl MapStore {
         if moved && self.claims.contains(&(new.node, new.shard)) {
             return conflict(format!("node {} has a shard {} for somebody else", new.node, new.shard));
         }
-        let (owner, id) = (segment.row.owner, new.segment);
+        let (owner, id, new_node) = (segment.row.owner, new.segment, new.node);
         if moved {
             self.reserve(new.node, new.len);
             self.claim(new.node, new.shard);
         }
         self.pends_since(id, new.index, at);
         self.set_placement(Placement { version: version + 1, ..new });
+        self.former.remove(&(id, new_node));
         if let Some(old) = old.filter(|_| moved) {
+            self.former.insert((id, old.node));
             self.drop_copy(old.node, old.shard, owner, old.len, at);
         }
         if let Some(segment) = self.segments.get_mut(&id) {

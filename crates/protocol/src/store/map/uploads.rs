@@ -162,6 +162,9 @@ impl MapStore {
         if let Some(why) = rules::commit_fault(&upload.row, &upload.spans(), &objects) {
             return conflict(why);
         }
+        if let Some(buried) = objects.iter().find(|object| self.is_buried(object.row.id)) {
+            return conflict(rules::tombstone_fault(buried.row.id));
+        }
         let staged: Vec<StagedSegment> = upload.in_order().into_iter().cloned().collect();
         let mut users: BTreeMap<SegmentId, BTreeSet<_>> = BTreeMap::new();
         for object in objects {
@@ -198,7 +201,10 @@ impl MapStore {
     fn enter_segment(&mut self, staged: StagedSegment, objects: BTreeSet<holdfast_types::ObjectId>) {
         let StagedSegment { segment: row, assignments, .. } = staged;
         let (id, len) = (row.id, row.shard_len);
-        self.segments.insert(id, Segment { row, placements: BTreeMap::new(), revision: 1, described: 0, objects });
+        self.segments.insert(
+            id,
+            Segment { row, placements: BTreeMap::new(), revision: 1, described: 0, objects, pages: Vec::new() },
+        );
         for assignment in assignments {
             self.unnote(&assignment);
             let Some(sequence) = assignment.sequence else {

@@ -11,6 +11,7 @@ use sqlx::SqliteConnection;
 
 use super::{drop_staged, one_of, own, spans_of};
 use crate::store::sqlite::{
+    burials,
     codec::{Result, bytes, int},
     rows::account,
     segments::add_placement,
@@ -33,6 +34,11 @@ pub(in crate::store::sqlite) async fn commit(
     let staged = spans_of(db, id).await?;
     if let Some(why) = rules::commit_fault(&upload, &staged, objects) {
         return Ok(StoreReply::Conflict(why));
+    }
+    for object in objects {
+        if burials::is_buried(db, object.row.id).await? {
+            return Ok(StoreReply::Conflict(rules::tombstone_fault(object.row.id)));
+        }
     }
     let mut used: BTreeSet<SegmentId> = BTreeSet::new();
     for object in objects {
