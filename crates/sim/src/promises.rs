@@ -250,7 +250,7 @@ impl World {
         let Some(since) = self.marks[at].denies.take() else { return };
         let ours = ["auditor crash", "auditor crash mid-step", "clock jump", "failing catalog"];
         let ours = ours.iter().any(|kind| self.report.kinds.contains_key(kind));
-        if ours || self.marks[at].away || !self.plan.is_calm() || self.now - since < DENIED_MAX {
+        if ours || self.marks[at].away || self.now - since < DENIED_MAX {
             return;
         }
         let id = self.nodes[at].id;

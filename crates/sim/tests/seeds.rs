@@ -52,7 +52,6 @@ fn two_hundred_seeds_keep_every_promise() {
         "clock jump",
         "crash",
         "crash mid-write",
-        "denier found out",
         "cut file",
         "failing catalog",
         "failing fsync",
