@@ -1,7 +1,7 @@
 //! What this crate takes beside c-kzg and blst: one process, one thread, ours and theirs in turn, best of N.
 //! Every ratio is theirs ÷ ours in time, so that more is better.
 //!
-//! `cargo run --release -p holdfast-kzg --features test-setup --example speed [-- commit|fold|verify|batch] [plain|avx512-fma|avx512-ifma]`
+//! `cargo run --release -p holdfast-kzg --features test-setup --example proof_speed [-- commit|fold|verify|batch] [plain|avx512-fma|avx512-ifma]`
 
 #![allow(unsafe_code, reason = "the peers are C: their Rust wrappers take every core")]
 

@@ -1,5 +1,5 @@
 //! Where the time of a put goes, stage by stage, and Reed–Solomon beside the crate that it is byte-identical to:
-//! `cargo run --release -p holdfast-dispersal --example speed [-- MIB]`, pinned to one processor for figures worth keeping.
+//! `cargo run --release -p holdfast-dispersal --example put_speed [-- MIB]`, pinned to one processor for figures worth keeping.
 //!
 //! Seconds are of this thread's own processor time, the least of several rounds; peers take turns with ours. The
 //! comparison with the crate's C code (`simd-accel`) is a package of its own, `benches/peers`: in one build with it the
