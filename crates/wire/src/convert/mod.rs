@@ -25,11 +25,11 @@ pub use node::{
     NodeHolding, NodeView, Registered, Registration,
 };
 pub use object::{
-    CommitPart, ListObjects, NAME_LEN_MAX, NewObject, OBJECTS_PAGE_MAX, OBJECTS_PER_COMMIT_MAX, ObjectRecords,
-    ObjectSummary, PAGES_PER_OBJECT_MAX,
+    CommitPart, DeleteObject, ListObjects, NAME_LEN_MAX, NewObject, OBJECTS_PAGE_MAX, OBJECTS_PER_COMMIT_MAX,
+    ObjectRecords, ObjectSummary, PAGES_PER_OBJECT_MAX,
 };
 pub use receipts::{IndexedReceipt, NoteReceipts};
-pub use record::{GetRecord, ListRecords, PutRecord};
+pub use record::{GetRecord, ListRecords, PutRecord, RecordKeys};
 pub use repair::{REASON_LEN_MAX, REPAIRS_PAGE_MAX};
 pub use shard::{
     CHUNK_LEN_MAX, CommitBacklog, GetPart, GetShard, ListShards, PIECE_SENT_MAX, PutPart, ShardPage, Statement,
