@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_types::{NodeId, UploadId};
-use holdfast_wire::convert::{BeginUpload, Staged};
+use holdfast_dispersal::{OwnerKey, Signed, Tombstone};
+use holdfast_protocol::profile::Profile;
+use holdfast_types::{Millis, NodeId, UploadId, Wall};
+use holdfast_wire::{
+    ErrorCode,
+    convert::{BeginUpload, Staged},
+};
 
 use crate::{
     client::{segment, stage},
-    cluster::{Cluster, eventually, profile},
+    cluster::{Cluster, eventually, noise, profile},
     relay::Lie,
 };
 
@@ -53,5 +58,34 @@ async fn an_upload_that_comes_back_is_not_put_where_its_own_deletion_is_under_wa
     })
     .await;
     assert_eq!(staged(&cluster).await.len(), 4);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_leaves_the_nodes_with_its_records_and_at_last_its_tombstones() {
+    let cluster = Cluster::start(5, Profile { orphan_grace: Millis::from_secs(1), ..profile() }).await;
+    let object = cluster.put(&noise(1, 50_000)).await;
+    let catalog = async || cluster.auditor.status().await.unwrap().catalog;
+    eventually("the nodes keep its records", async || (catalog().await.owed_records == 0).then_some(())).await;
+
+    // Nobody but its owner buries it, and no word that would not keep it down is taken.
+    let stranger = OwnerKey::from_bytes([9; 32]);
+    let tombstone = Tombstone { version: 9, object, owner: stranger.owner_id(), deleted: Wall(1) };
+    let signed = Signed::sign(tombstone, &stranger.signing()).unwrap();
+    for word in [signed.bytes(), b"no tombstone at all"] {
+        let error = cluster.auditor.delete_object(object, word).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Invalid, "{error}");
+    }
+    assert_eq!(catalog().await.objects, 1);
+
+    cluster.client.remove(object).await.unwrap();
+    let after = catalog().await;
+    assert_eq!((after.objects, after.segments), (0, 0));
+    assert!(after.burials > 0, "{after:?}");
+    eventually("the burials are over", async || {
+        let catalog = catalog().await;
+        (catalog.burials == 0 && catalog.owed_records == 0 && catalog.deletions == 0).then_some(())
+    })
+    .await;
     cluster.stop().await;
 }

@@ -9,6 +9,9 @@ use sqlx::SqliteConnection;
 
 use super::codec::{Result, blob, bytes, damaged, int};
 
+/// Bytes of a segment id: a descriptor's key begins with it.
+const SEGMENT_ID_LEN: usize = 16;
+
 /// A record's name on a node.
 type Name = (RecordKind, [u8; 32], NodeId);
 
@@ -154,10 +157,9 @@ pub(super) async fn pages(db: &mut SqliteConnection, segment: SegmentId, next: &
     if left.is_empty() {
         return Ok(());
     }
-    let holders = record_holders(db, segment).await?;
-    for root in left {
-        for node in &holders {
-            bury(db, (RecordKind::Page, root, *node), at).await?;
+    for node in record_holders(db, segment).await? {
+        for root in &left {
+            bury(db, (RecordKind::Page, *root, node), at).await?;
         }
     }
     Ok(())
@@ -175,7 +177,26 @@ pub(super) async fn is_buried(db: &mut SqliteConnection, id: ObjectId) -> Result
     Ok(found.is_some())
 }
 
-/// Buries what nothing needs.
+/// Whether the catalog needs a record of this name on any node.
+async fn is_needed(db: &mut SqliteConnection, kind: RecordKind, key: &[u8; 32]) -> Result<bool> {
+    let (id, padding) = key.split_at(SEGMENT_ID_LEN);
+    match kind {
+        // The key is the id, padded with zeros.
+        RecordKind::Descriptor => {
+            let padded = padding.iter().all(|byte| *byte == 0);
+            let found = sqlx::query("SELECT 1 FROM segment WHERE id = ? AND committed = 1").bind(id);
+            Ok(padded && found.fetch_optional(db).await?.is_some())
+        }
+        RecordKind::Manifest | RecordKind::Envelope => {
+            let found = sqlx::query("SELECT 1 FROM object WHERE id = ? LIMIT 1").bind(&key[..]);
+            Ok(found.fetch_optional(db).await?.is_some())
+        }
+        RecordKind::Page => Ok(true),
+        // Where one is to lie, it is owed or buried.
+        RecordKind::Tombstone => Ok(false),
+    }
+}
+
 pub(super) async fn strays(
     db: &mut SqliteConnection,
     node: NodeId,
@@ -183,18 +204,8 @@ pub(super) async fn strays(
     keys: &[[u8; 32]],
     at: Wall,
 ) -> Result<StoreReply> {
-    let needed = match kind {
-        // The key is the id, padded with zeros.
-        RecordKind::Descriptor => {
-            "SELECT 1 FROM segment WHERE id = substr(?1, 1, 16) AND committed = 1 AND ?1 = id || ?2"
-        }
-        RecordKind::Manifest | RecordKind::Envelope => "SELECT 1 FROM object WHERE id = ?1 LIMIT 1",
-        RecordKind::Page => return Ok(StoreReply::Done),
-        // Where one is to lie, it is owed or buried.
-        RecordKind::Tombstone => "SELECT 1 WHERE 0",
-    };
     for key in keys {
-        if exists(db, needed, key, &[0; 16]).await? {
+        if is_needed(db, kind, key).await? {
             continue;
         }
         sqlx::query(
@@ -229,7 +240,7 @@ pub(super) async fn end(db: &mut SqliteConnection, before: Wall) -> Result<Store
     .fetch_all(&mut *db)
     .await?;
     for row in &found {
-        let name = (super::chores::kind(row)?, bytes(row, "key")?, NodeId(bytes(row, "node")?));
+        let name = (super::chores::record_kind(row)?, bytes(row, "key")?, NodeId(bytes(row, "node")?));
         withdraw(db, name).await?;
         if super::codec::uint(row, "gone")? == 0 {
             owe(db, name, &[]).await?;

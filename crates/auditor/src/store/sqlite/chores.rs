@@ -166,7 +166,7 @@ pub(super) async fn owed(
     let record = |row: &SqliteRow| {
         Ok(OwedRecord {
             node: NodeId(bytes(row, "node")?),
-            kind: kind(row)?,
+            kind: record_kind(row)?,
             key: bytes(row, "key")?,
             bytes: blob(row, "bytes")?,
         })
@@ -174,7 +174,7 @@ pub(super) async fn owed(
     Ok(StoreReply::Owed(found.iter().map(record).collect::<Result<_>>()?))
 }
 
-pub(super) fn kind(row: &SqliteRow) -> Result<RecordKind> {
+pub(super) fn record_kind(row: &SqliteRow) -> Result<RecordKind> {
     let number: i64 = row.try_get("kind")?;
     let kind = u8::try_from(number).ok().and_then(RecordKind::from_u8);
     kind.ok_or_else(|| damaged("kind", "a kind of record", number))
