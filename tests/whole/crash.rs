@@ -1,16 +1,25 @@
 //! kill -9, of everything.
 
-use std::{fs, thread::sleep, time::Duration};
+use std::{
+    fs,
+    ops::Range,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use holdfast_tests::{Cluster, home, noise, turn, wait_for};
+use nix::sys::signal::Signal;
+use serde_json::Value;
 
 fn whole(cluster: &Cluster) {
     wait_for("every segment to be whole", || {
+        // An auditor that is away says so in JSON too, without these.
         let said = cluster.run(&["status", "--json"]);
-        if !said.ok {
-            return None;
-        }
         let status = said.json();
+        assert_eq!(said.ok, status["ok"] == true, "{said:?}");
         (status["at_risk"] == 0 && status["pending_commitments"] == 0).then_some(())
     });
 }
@@ -56,32 +65,96 @@ fn nothing_acknowledged_is_lost_when_everything_is_killed() {
     cluster.stop();
 }
 
+/// Moments between two bounds, other ones in each run; a failure tells the seed.
+struct Moments(u64);
+
+impl Moments {
+    fn drawn() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self(since.as_nanos() as u64 | 1)
+    }
+
+    fn next(&mut self, millis: Range<u64>) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(millis.start + self.0 % (millis.end - millis.start))
+    }
+}
+
+/// Bytes of the sealed stream that the journal of a put counts as cut into segments.
+fn cut(cluster: &Cluster) -> u64 {
+    let config = fs::read_to_string(cluster.told["client"]["config"].as_str().unwrap()).unwrap();
+    assert!(config.contains("state_dir = \"uploads\""), "{config}");
+    let uploads = Path::new(cluster.told["client"]["config"].as_str().unwrap()).with_file_name("uploads");
+    let mut end = 0;
+    for entry in fs::read_dir(uploads).into_iter().flatten().flatten() {
+        // Replaced whole, so that what is there can be read.
+        let state = fs::read(entry.path().join("state.json")).unwrap_or_default();
+        let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+        end = end.max(state["end"].as_u64().unwrap_or(0));
+    }
+    end
+}
+
+fn running(putting: &mut Child, moment: Duration) {
+    let ended = putting.try_wait().unwrap();
+    assert!(ended.is_none(), "after {moment:?} the put had ended ({ended:?}): there was nothing to interrupt");
+}
+
+/// Asked again until it is done: a put may fail while a daemon is away, but it must say so and be repeatable.
+fn put_until_done(cluster: &Cluster, file: &str) -> Value {
+    wait_for("the put to be done", || {
+        let put = cluster.run(&["put", file, "--json"]);
+        put.ok.then(|| put.json())
+    })
+}
+
+fn comes_back(cluster: &Cluster, put: &Value, bytes: &[u8], out: &Path) {
+    let object = put["objects"][0]["object"].as_str().unwrap();
+    let got = cluster.run(&["get", object, &out.to_string_lossy(), "--force"]);
+    assert!(got.ok && fs::read(out).unwrap() == bytes, "{got:?}");
+}
+
 #[test]
 fn a_put_whose_client_auditor_or_node_is_killed_ends_well_when_asked_again() {
     let _turn = turn();
     let home = home();
     let cluster = Cluster::up(&home.path().join("c"), &["--nodes", "6", "--zones", "3", "--policy", "3+2"]);
-    let file = home.path().join("big").to_string_lossy().into_owned();
+    let (file, out) = (home.path().join("big").to_string_lossy().into_owned(), home.path().join("out"));
     let bytes = noise(80 << 20, 77);
     fs::write(&file, &bytes).unwrap();
-    for (round, victim) in ["client", "auditor/auditor.toml", "nodes/n02/node.toml"].into_iter().enumerate() {
-        let mut putting = cluster.command(&["put", &file, "--json"]).spawn().unwrap();
-        sleep(Duration::from_millis(400 + 500 * round as u64));
-        if victim == "client" {
-            let _ = putting.kill();
-        } else {
-            cluster.kill(victim);
+    let mut moments = Moments::drawn();
+
+    // The client, twice: once what it has cut into a segment is there to be resumed, and while it resumes.
+    for round in 0..2 {
+        let mut putting = cluster.command(&["put", &file, "--json"]).stdout(Stdio::null()).spawn().unwrap();
+        if round == 0 {
+            while cut(&cluster) == 0 {
+                running(&mut putting, Duration::ZERO);
+                sleep(Duration::from_millis(5));
+            }
         }
-        let _ = putting.wait();
+        let moment = moments.next(0..200);
+        sleep(moment);
+        running(&mut putting, moment);
+        putting.kill().unwrap();
+        assert_eq!(putting.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
     }
-    // Asked again until it is done: a put may fail while a daemon is away, but it must say so and be repeatable.
-    let put = wait_for("the put to be done", || {
-        let put = cluster.run(&["put", &file, "--json"]);
-        put.ok.then_some(put)
-    });
-    let object = put.json()["objects"][0]["object"].as_str().unwrap().to_owned();
-    let out = home.path().join("out").to_string_lossy().into_owned();
-    let got = cluster.run(&["get", &object, &out]);
-    assert!(got.ok && fs::read(&out).unwrap() == bytes, "{got:?}");
+    let put = put_until_done(&cluster, &file);
+    assert!(put["resumed_bytes"].as_u64().unwrap() > 0, "{put}");
+    comes_back(&cluster, &put, &bytes, &out);
+
+    // A daemon under a put, which may end well all the same.
+    for victim in ["auditor/auditor.toml", "nodes/n02/node.toml"] {
+        let mut putting = cluster.command(&["put", &file, "--json"]).stdout(Stdio::null()).spawn().unwrap();
+        let moment = moments.next(50..700);
+        sleep(moment);
+        running(&mut putting, moment);
+        assert_eq!(cluster.kill(victim), 1, "{victim}");
+        putting.wait().unwrap();
+        let put = put_until_done(&cluster, &file);
+        comes_back(&cluster, &put, &bytes, &out);
+    }
     cluster.stop();
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use holdfast_tests::{Cluster, binary, home, noise, turn, wait_for};
+use serde_json::{Value, json};
 
 #[test]
 fn objects_go_in_come_out_and_go_away() {
@@ -50,18 +51,36 @@ fn objects_go_in_come_out_and_go_away() {
     let piped = child.wait_with_output().unwrap();
     assert!(piped.status.success());
 
+    // An audit that nobody had the time to answer is no success.
+    let audit = cluster.run(&["audit", "run", "--wait", "0", "--json"]);
+    let told = audit.json();
+    assert!(!audit.ok && told["ok"] == false, "{audit:?}");
+    assert!(!told["without_verdict"].as_array().unwrap().is_empty(), "{told}");
+
     let listed = cluster.run(&["ls", "--json"]).json();
-    assert_eq!(listed["objects"].as_array().unwrap().len(), sizes.len() + 1);
+    assert_eq!((listed["objects"].as_array().unwrap().len(), &listed["ok"]), (sizes.len() + 1, &Value::Bool(true)));
     for object in &objects {
         let gone = cluster.run(&["rm", object]);
         assert!(gone.ok, "{gone:?}");
     }
+    // One that is gone keeps nobody, and is no success.
+    let piped: Value = serde_json::from_slice(&piped.stdout).unwrap();
+    let last = piped["objects"][0]["object"].as_str().unwrap();
+    let gone = cluster.run(&["rm", &objects[0], last, "--json"]);
+    let told = gone.json();
+    assert!(!gone.ok && told["ok"] == false, "{gone:?}");
+    assert_eq!((&told["deleted"], &told["not_there"]), (&json!([last]), &json!([objects[0]])), "{told}");
+    // Where an object's bytes go, nothing else goes.
+    let gone = cluster.run(&["get", &objects[0], "-", "--json"]);
+    let told: Value = serde_json::from_str(gone.err.lines().last().unwrap()).unwrap();
+    assert!(!gone.ok && gone.out.is_empty() && told["ok"] == false, "{gone:?}");
+
     let gone = cluster.run(&["get", &objects[0], &path("never")]);
     assert!(!gone.ok && !gone.err.is_empty() && !home.path().join("never").exists(), "{gone:?}");
     // What nothing refers to any more leaves the nodes too.
     wait_for("the deletions to be carried out", || {
         let status = cluster.run(&["status", "--json"]).json();
-        (status["deletions"] == 0 && status["objects"] == 1).then_some(())
+        (status["deletions"] == 0 && status["objects"] == 0).then_some(())
     });
     cluster.stop();
 }
@@ -114,6 +133,20 @@ fn mistakes_are_told_with_what_to_do() {
     let nowhere = Command::new(binary()).args(["ls", "--config", "/nowhere/client.toml"]).output().unwrap();
     let err = String::from_utf8_lossy(&nowhere.stderr);
     assert!(!nowhere.status.success() && err.contains("/nowhere/client.toml"), "{err}");
+
+    let refused = Command::new(binary()).args(["ls", "--json", "--bogus"]).output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stdout);
+    let told: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!((refused.status.code(), &told["ok"]), (Some(2), &Value::Bool(false)), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("--bogus"), "{told}");
+
+    // A daemon's supervisor must not start it again and again on a configuration that cannot be run.
+    for (verb, text) in [("auditor", "cluster = 7\n"), ("node", "capacity = \"many\"\n")] {
+        let config = home.path().join(format!("{verb}.toml"));
+        fs::write(&config, text).unwrap();
+        let refused = Command::new(binary()).arg(verb).arg("--config").arg(&config).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
 
     let dir = home.path().join("c");
     let narrow = Command::new(binary())

@@ -17,6 +17,7 @@ const MAY_DEPEND: &[(&str, &[&str])] = &[
         &[
             "holdfast-types",
             "merkle-cid",
+            "holdfast-kzg",
             "holdfast-dispersal",
             "holdfast-protocol",
             "holdfast-wire",

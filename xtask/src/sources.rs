@@ -23,7 +23,7 @@ const WORLD: &[&str] = &["std::fs", "std::net", "std::time::Instant", "SystemTim
 const UNSAFE_IN: &[&str] = &[
     "crates/kzg/src/blst.rs",
     "crates/kzg/src/simd",
-    "crates/kzg/examples/speed.rs",
+    "crates/kzg/examples/proof_speed.rs",
     "crates/dispersal/src/simd",
     "benches/peers/src/rented.rs",
 ];

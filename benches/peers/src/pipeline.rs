@@ -89,18 +89,18 @@ impl PipelineContest {
             sink(&segment, &witnesses);
             spare.keep(segment);
         };
-        for piece in content.chunks(READ_LEN) {
-            for frame in sealer.push(black_box(piece)).expect("a frame") {
-                if cutter.pending() == 0 {
-                    spare.data.pop().into_iter().for_each(|buffer| cutter.reuse(buffer));
-                }
-                let cut = cutter.push(0, frame.stream_offset, &frame.bytes);
-                sealer.reuse(frame.bytes);
-                if let Some(cut) = cut {
-                    finish(cut, spare);
-                }
+        let (frames, last) = content.split_at((content.len() - 1) / READ_LEN * READ_LEN);
+        for frame in frames.chunks(READ_LEN) {
+            if cutter.pending() == 0 {
+                spare.data.pop().into_iter().for_each(|buffer| cutter.reuse(buffer));
+            }
+            let at = sealer.sealed_len();
+            let cut = cutter.push_with(0, at, |segment| sealer.seal_frame(black_box(frame), segment));
+            if let Some(cut) = cut.expect("a frame") {
+                finish(cut, spare);
             }
         }
+        sealer.push(last).expect("the last frame");
         let object = sealer.finish(Description::default()).expect("an object");
         let cut = cutter.push(0, object.frame.stream_offset, &object.frame.bytes);
         for cut in cut.into_iter().chain(cutter.flush()) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use holdfast_client::link::{LinkError, NodeLink, ShardPart};
 use holdfast_kzg::Setup;
 use holdfast_protocol::{
-    effect::{ClaimJob, CommitJob, CommitOutcome, HandJob, Opening, ReadJob, RevealJob},
+    effect::{ClaimJob, CommitJob, CommitOutcome, HandJob, Opening, ReadJob, RevealJob, read_within},
     model::Provenance,
     verify::Lists,
     witness::{self, Adoption, Commitments, Opened, Read, Reading, WitnessSeed},
@@ -117,7 +117,8 @@ async fn read(job: ReadJob, means: &Means<'_>) -> CommitOutcome {
 /// Passes the shard's bytes on; gives the ranges that the node says are damaged.
 async fn feed(job: &ReadJob, means: &Means<'_>, parts: mpsc::Sender<Bytes>) -> Result<Vec<ByteRange>, LinkError> {
     let of = &job.of;
-    let mut reader = means.link.get(of.shard, of.len, ByteRange::first(of.len), None, means.patience).await?;
+    let reader = means.link.get(of.shard, of.len, ByteRange::first(of.len), None, means.patience).await?;
+    let mut reader = reader.within(clock::duration(read_within(of.len)));
     let mut damaged = Vec::new();
     while let Some(part) = reader.next().await? {
         match part {

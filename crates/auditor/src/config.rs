@@ -76,6 +76,9 @@ pub struct Raw {
     pub tls: RawTls,
     /// Policies that uploads may name, by name.
     pub policy: BTreeMap<String, RawPolicy>,
+    /// Where numbers are served for a scraper; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<RawMetrics>,
 }
 
 /// `[tls]`
@@ -88,6 +91,14 @@ pub struct RawTls {
     pub cert: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMetrics {
+    /// Address of the page, without TLS: one of the loopback interface is meant.
+    pub listen: String,
 }
 
 /// `[policy.NAME]`
@@ -137,6 +148,8 @@ pub struct Config {
     pub tls: RawTls,
     /// At least one, by name.
     pub policies: BTreeMap<String, Policy>,
+    /// Where numbers are served for a scraper.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Config {
@@ -171,6 +184,7 @@ impl Raw {
             recovery_key: keys.1,
             tls: RawTls { ca: base.join(&self.tls.ca), cert: base.join(&self.tls.cert), key: base.join(&self.tls.key) },
             policies: policies(&self.policy)?,
+            metrics: self.metrics.map(|metrics| scraped(&metrics.listen)).transpose()?,
             data_dir,
         })
     }
@@ -184,6 +198,11 @@ fn listen(addresses: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
         address.parse().map_err(|_| value("listen", "an IP address and a port, for instance \"[::]:7400\"", address))
     };
     addresses.iter().map(parse).collect()
+}
+
+fn scraped(text: &str) -> Result<SocketAddr, ConfigError> {
+    let expected = "an IP address and a port, for instance \"127.0.0.1:9740\"";
+    text.parse().map_err(|_| value("metrics.listen", expected, text))
 }
 
 fn profile(name: &str) -> Result<Profile, ConfigError> {
@@ -268,6 +287,7 @@ mod tests {
             ("profile = \"demo\"", "profile = \"fast\"", "profile"),
             ("[policy.default]", "[policy.UP]", "policy.UP"),
             ("data_dir", "dada_dir", "dada_dir"),
+            ("[tls]", "[metrics]\nlisten = \"here\"\n[tls]", "metrics.listen"),
         ] {
             let error = check(&GOOD.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

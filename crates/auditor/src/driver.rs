@@ -13,7 +13,6 @@ use holdfast_protocol::{
     auditor::Auditor,
     effect::{CommitJob, CommitOutcome, Effect, Event, Notice, RecoverJob, RecoverOutcome, Token, VerifyJob},
     message::{NodeRequest, SendFailure},
-    model::{NodeLife, RepairState},
     verify::verify,
 };
 use holdfast_types::{Millis, NodeId};
@@ -218,46 +217,8 @@ impl Driver {
 
     fn publish(&self, notice: Notice) {
         log(&notice);
-        match &notice {
-            Notice::Silence { node } => {
-                self.shared.alert(
-                    format!("silence {node}"),
-                    format!("no verdict on node {node} for too long; see docs/runbooks/silence.md"),
-                );
-            }
-            Notice::Verdict(verdict) => self.shared.alert(format!("silence {}", verdict.node), String::new()),
-            Notice::NodeLife { node, life, reason } => {
-                let about = format!("node {node}");
-                let text = match life {
-                    NodeLife::Contained => format!("node {node} is contained: {reason}"),
-                    NodeLife::Suspended => format!("node {node} is suspended, its shards count as lost: {reason}"),
-                    NodeLife::Evicted => format!("node {node} is evicted: {reason}"),
-                    NodeLife::Joining | NodeLife::Active | NodeLife::Draining | NodeLife::Left => String::new(),
-                };
-                self.shared.alert(about, text);
-            }
-            Notice::Trouble { what } => self.shared.alert(what.clone(), what.clone()),
-            Notice::Stuck { segment, unrecoverable, reason } => {
-                let what = if *unrecoverable { "cannot be recovered" } else { "cannot be repaired now" };
-                self.shared.alert(format!("segment {segment}"), format!("segment {segment} {what}: {reason}"));
-            }
-            Notice::Repair(repair) if repair.state == RepairState::Done => {
-                self.shared.alert(format!("segment {}", repair.segment), String::new());
-            }
-            Notice::FalseList { node, shard, why, .. } => {
-                self.shared.alert(
-                    format!("list {node}"),
-                    format!("node {node} claimed commitments that are not those of shard {shard}: {why}"),
-                );
-            }
-            Notice::FalseWitness { segment, index, .. } => {
-                self.shared.alert(
-                    format!("witness {segment}"),
-                    format!("the client's witness of shard {index} of segment {segment} is not that of its bytes"),
-                );
-            }
-            Notice::Repair(_) | Notice::Commitment { .. } => {}
-        }
+        self.shared.counts.note(&notice);
+        self.shared.alerts.write().unwrap_or_else(PoisonError::into_inner).hear(&notice);
         // No watcher is no error.
         let _ = self.shared.notices.send(Arc::new(notice));
     }

@@ -13,16 +13,19 @@
 
 #![forbid(unsafe_code)]
 
+mod alerts;
 mod api;
 mod clock;
 mod commit;
 pub mod config;
+mod counts;
 mod driver;
 mod folds;
 mod keys;
 mod lists;
 mod recover;
 mod running;
+mod sample;
 mod seal;
 mod shared;
 pub mod store;

@@ -7,7 +7,10 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use holdfast_kzg::{CommitmentList, LIST_LEN_MAX};
@@ -70,8 +73,10 @@ impl ListStore {
 
     fn remember(&self, digest: [u8; 32], list: Arc<CheckedList>) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.points += list.list().commitments().len();
+        let points = list.list().commitments().len();
+        // The same list again is as large as before: counted twice, it would be forgotten once, and the cache would shrink.
         if cache.lists.insert(digest, list).is_none() {
+            cache.points += points;
             cache.order.push_back(digest);
         }
         while cache.points > POINTS_MAX {
@@ -116,7 +121,9 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::other("a list has a directory"))?;
     fs::create_dir_all(directory)?;
-    let draft = path.with_extension("new");
+    // Two that keep the same list at once must not write to one file: the one that renames it would find half of the other's.
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let draft = path.with_extension(format!("{}.new", DRAFTS.fetch_add(1, Ordering::Relaxed)));
     let mut file = File::create(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -133,6 +140,39 @@ mod tests {
     use holdfast_kzg::Setup;
 
     use super::*;
+
+    #[test]
+    fn a_list_that_is_kept_again_takes_no_more_of_the_cache() {
+        let home = tempfile::tempdir().unwrap();
+        let store = ListStore::open(home.path().into()).unwrap();
+        let commitment = Setup::ethereum().commit(b"some blob").unwrap();
+        for _ in 0..5 {
+            store.keep(CommitmentList::new(vec![commitment; 3]).unwrap()).unwrap();
+        }
+        let cache = store.cache.lock().unwrap();
+        assert_eq!((cache.points, cache.lists.len(), cache.order.len()), (3, 1, 1));
+    }
+
+    #[test]
+    fn one_list_kept_by_many_at_once_is_whole_and_leaves_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let store = ListStore::open(home.path().into()).unwrap();
+        let commitment = Setup::ethereum().commit(b"some blob").unwrap();
+        let list = || CommitmentList::new(vec![commitment; 200]).unwrap();
+        let digest = list().digest();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..8 {
+                        write_durably(&store.path(&digest), &list().encode()).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(ListStore::open(home.path().into()).unwrap().list(&digest).is_some());
+        let path = store.path(&digest);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left");
+    }
 
     #[test]
     fn a_kept_list_is_there_after_a_restart_and_a_rotten_one_is_not() {

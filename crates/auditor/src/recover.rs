@@ -3,7 +3,9 @@
 //!
 //! Sources are read twice. The first reading finds the CID and notes a digest of every strip; the
 //! second decodes only strips with that digest. So no byte is decoded before it was verified against
-//! its CID, a liar cannot poison a repair, and no segment is held in memory.
+//! its CID, a liar cannot poison a repair, and no segment is held in memory. A source that gives other
+//! bytes the second time, or none, is left out, and another takes its place: one node alone ends no
+//! repair.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,7 +16,7 @@ use holdfast_dispersal::{
     Geometry, Masks, Rebuilder, RebuiltStrip, RecoveryKey, RecoveryWrap, STRIP_LEN, SegmentBinding, Target as Wanted,
 };
 use holdfast_protocol::{
-    effect::{RecoverJob, RecoverOutcome, Source, Target},
+    effect::{RecoverJob, RecoverOutcome, Source, Target, read_within},
     grants,
     message::Receipt,
 };
@@ -49,6 +51,23 @@ enum SourceFault {
     Silent,
 }
 
+impl SourceFault {
+    fn note(self, index: ShardIndex, outcome: &mut RecoverOutcome) {
+        match self {
+            SourceFault::Bad => outcome.bad_sources.push(index),
+            SourceFault::Silent => outcome.silent_sources.push(index),
+        }
+    }
+}
+
+/// Why a rebuilding came to no end.
+enum Stopped {
+    /// One source's second reading failed.
+    Source(ShardIndex, SourceFault),
+    /// Our own trouble, or a segment that was never what its root says.
+    Ours(String),
+}
+
 /// Does one job.
 pub(crate) async fn recover(job: &RecoverJob, means: &Means<'_>) -> RecoverOutcome {
     let mut outcome = RecoverOutcome {
@@ -69,25 +88,47 @@ async fn attempt(job: &RecoverJob, means: &Means<'_>, outcome: &mut RecoverOutco
     let binding = SegmentBinding { owner: job.owner, root: job.root, code: job.code };
     let wrap = RecoveryWrap::from_bytes(&job.secret).ok_or("the wrapped placement secret has no valid form")?;
     let secret = means.recovery.unwrap(&binding, &wrap).map_err(|error| error.to_string())?;
-    let verified = verify_sources(job, means, outcome).await;
-    let (found, needed) = (verified.len(), usize::from(job.code.data()));
-    if found < needed {
-        return Err(format!("found {found} verified sources, needed {needed}"));
-    }
     let masks = Masks::new(secret, job.root, job.code);
-    let indices: Vec<ShardIndex> = verified.iter().map(|verified| verified.source.index).collect();
-    let wanted: Vec<Wanted> =
-        job.targets.iter().map(|target| Wanted { index: target.index, id: target.shard }).collect();
-    let rebuilder = Rebuilder::new(geometry, masks, &indices, &wanted, None).map_err(|error| error.to_string())?;
-    let writers = job.targets.iter().map(|target| write(job, target, means)).collect();
-    rebuild(job, means, rebuilder, &verified, writers, outcome).await
+    let mut left: VecDeque<&Source> = job.sources.iter().collect();
+    let mut verified = Vec::new();
+    // Each turn that does not end it leaves a source out.
+    loop {
+        verify_sources(job, means, &mut left, &mut verified, outcome).await;
+        let (found, needed) = (verified.len(), usize::from(job.code.data()));
+        if found < needed {
+            return Err(format!("found {found} verified sources, needed {needed}"));
+        }
+        let hangs = |target: &&Target| outcome.failed_targets.iter().any(|(index, _)| *index == target.index);
+        let targets: Vec<&Target> = job.targets.iter().filter(|target| !hangs(target)).collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let indices: Vec<ShardIndex> = verified.iter().map(|verified| verified.source.index).collect();
+        let wanted: Vec<Wanted> =
+            targets.iter().map(|target| Wanted { index: target.index, id: target.shard }).collect();
+        let rebuilder = Rebuilder::new(geometry, masks.clone(), &indices, &wanted, None);
+        let rebuilder = rebuilder.map_err(|error| error.to_string())?;
+        let writers = targets.into_iter().map(|target| write(job, target, means)).collect();
+        match rebuild(job, means, rebuilder, &verified, writers, outcome).await {
+            Ok(()) => return Ok(()),
+            Err(Stopped::Ours(reason)) => return Err(reason),
+            Err(Stopped::Source(index, fault)) => {
+                fault.note(index, outcome);
+                verified.retain(|verified: &Verified| verified.source.index != index);
+            }
+        }
+    }
 }
 
-/// The first k sources that verify, in the job's order of preference.
-async fn verify_sources(job: &RecoverJob, means: &Means<'_>, outcome: &mut RecoverOutcome) -> Vec<Verified> {
+/// Adds sources that verify, in the job's order of preference, until there are k.
+async fn verify_sources(
+    job: &RecoverJob,
+    means: &Means<'_>,
+    left: &mut VecDeque<&Source>,
+    verified: &mut Vec<Verified>,
+    outcome: &mut RecoverOutcome,
+) {
     let needed = usize::from(job.code.data());
-    let mut verified = Vec::with_capacity(needed);
-    let mut left: VecDeque<&Source> = job.sources.iter().collect();
     while verified.len() < needed && !left.is_empty() {
         let missing = needed - verified.len();
         let batch = left.drain(..missing.min(left.len()));
@@ -96,12 +137,10 @@ async fn verify_sources(job: &RecoverJob, means: &Means<'_>, outcome: &mut Recov
         while let Some((index, result)) = checked.next().await {
             match result {
                 Ok(source) => verified.push(source),
-                Err(SourceFault::Bad) => outcome.bad_sources.push(index),
-                Err(SourceFault::Silent) => outcome.silent_sources.push(index),
+                Err(fault) => fault.note(index, outcome),
             }
         }
     }
-    verified
 }
 
 async fn verify_source(
@@ -146,7 +185,9 @@ async fn reader(
     means: &Means<'_>,
 ) -> Result<ShardReader, LinkError> {
     let grant = grants::recover_get(job, source, clock::wall(), means.key);
-    link.get(source.shard, job.shard_len, ByteRange::first(job.shard_len), Some(grant), means.patience).await
+    let whole = ByteRange::first(job.shard_len);
+    let reader = link.get(source.shard, job.shard_len, whole, Some(grant), means.patience).await?;
+    Ok(reader.within(clock::duration(read_within(job.shard_len))))
 }
 
 /// Says of itself that it does not have it, or sends what is none: bad. Says nothing: silent.
@@ -202,11 +243,11 @@ async fn rebuild(
     verified: &[Verified],
     mut writers: Vec<Writer>,
     outcome: &mut RecoverOutcome,
-) -> Result<(), String> {
+) -> Result<(), Stopped> {
     let mut sources = Vec::with_capacity(verified.len());
     for source in verified {
         let reader = reader(job, &source.source, &source.link, means).await;
-        let reader = reader.map_err(|error| error.to_string())?;
+        let reader = reader.map_err(|error| Stopped::Source(source.source.index, fault(&error)))?;
         sources.push((source, reader, BytesMut::new()));
     }
     // The last strip of each target is held back until the whole is proven: a node keeps nothing of a put that does
@@ -217,12 +258,12 @@ async fn rebuild(
         send(&mut writers, std::mem::take(&mut held), means.patience, outcome).await;
         let mut strips = Vec::with_capacity(sources.len());
         for (source, reader, buffer) in &mut sources {
+            let index = source.source.index;
             let strip = next_strip(reader, buffer, range.len()).await;
-            let strip = strip.ok().filter(|strip| source.strips.get(number) == Some(&Root::of(strip).0));
-            let Some(strip) = strip else {
-                outcome.bad_sources.push(source.source.index);
-                return Err(format!("node {} sent other bytes the second time", source.source.node));
-            };
+            let strip = strip.map_err(|fault| Stopped::Source(index, fault))?;
+            if source.strips.get(number) != Some(&Root::of(&strip).0) {
+                return Err(Stopped::Source(index, SourceFault::Bad));
+            }
             strips.push(strip.to_vec());
         }
         number += 1;
@@ -231,11 +272,11 @@ async fn rebuild(
             (rebuilder, rebuilt)
         })
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Stopped::Ours(error.to_string()))?;
         rebuilder = back;
-        held = rebuilt.map_err(|error| error.to_string())?;
+        held = rebuilt.map_err(|error| Stopped::Ours(error.to_string()))?;
     }
-    rebuilder.finish().map_err(|error| error.to_string())?;
+    rebuilder.finish().map_err(|error| Stopped::Ours(error.to_string()))?;
     send(&mut writers, held, means.patience, outcome).await;
     for mut writer in writers {
         // Nothing more comes: the node may answer.

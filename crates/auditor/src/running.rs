@@ -1,13 +1,6 @@
 //! An auditor from start to stop: keys, catalog, core, sockets; and the drain at the end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_client::link::Links;
 use holdfast_dispersal::RecoveryKey;
@@ -15,6 +8,7 @@ use holdfast_kzg::Setup;
 use holdfast_protocol::auditor::{Auditor, CommitProgress, Config as CoreConfig};
 use holdfast_transport::{
     AdmissionLayer, Dialer, Listener, ListenerLimits, Role, TlsMaterial, TransportError, builder,
+    scrape::ScrapeListener,
 };
 use holdfast_types::{SecretKey, Transcript, Wall};
 use holdfast_wire::FILE_DESCRIPTOR_SET;
@@ -25,15 +19,18 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    api,
+    api::{self, Api},
     clock::{self, Clock},
     config::Config,
+    counts::{AuditorPage, Counts},
     driver::Driver,
     keys::{KeyError, load_or_make},
     lists::ListStore,
+    sample,
     seal::WitnessKey,
     shared::{NOTICES_KEPT, Shared},
     store::{OpenError, SqliteStore},
@@ -100,6 +97,8 @@ pub struct Running {
     parts: JoinSet<Result<(), RunError>>,
     stop: CancellationToken,
     shared: Arc<Shared>,
+    metrics: Option<SocketAddr>,
+    health: HealthReporter,
 }
 
 impl Running {
@@ -117,18 +116,14 @@ impl Running {
         let mut parts = JoinSet::new();
         let mut addresses = Vec::new();
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
+        tell(&health, ServingStatus::Serving).await;
         let broken = |error: tonic_reflection::server::Error| RunError::Ended(error.to_string());
+        let api = Api::new(&shared);
         for address in &config.listen {
             let listener = Listener::bind(*address, &material, ListenerLimits::default()).await?;
             addresses.push(listener.address());
             // Both versions: stock Python clients still ask for v1alpha.
-            let routes = api::routes(&shared)
+            let routes = api::routes(&api)
                 .add_service(health_service.clone())
                 .add_service(reflection().build_v1().map_err(broken)?)
                 .add_service(reflection().build_v1alpha().map_err(broken)?);
@@ -148,12 +143,21 @@ impl Running {
             Ok(())
         });
         info!(cluster = %config.cluster, key = %shared.key.public(), ?addresses, profile = config.profile.name, "auditing");
-        Ok(Self { addresses, parts, stop, shared })
+        let metrics = match config.metrics {
+            Some(address) => Some(count_aloud(address, &shared, &stop, &mut parts).await?),
+            None => None,
+        };
+        Ok(Self { addresses, parts, stop, shared, metrics, health })
     }
 
     /// Where it listens, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where its numbers are served, if they are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Resolves when a part ended by itself.
@@ -167,6 +171,7 @@ impl Running {
 
     /// Takes no new calls, lets those under way end for at most [`DRAIN_MAX`], and closes the catalog.
     pub async fn stop(mut self) {
+        tell(&self.health, ServingStatus::NotServing).await;
         self.stop.cancel();
         let drained = timeout(DRAIN_MAX, async { while self.parts.join_next().await.is_some() {} }).await;
         if drained.is_err() {
@@ -177,6 +182,44 @@ impl Running {
         let _ = timeout(Duration::from_secs(1), self.shared.store.close()).await;
         info!("stopped");
     }
+}
+
+/// Serves the auditor's numbers, and keeps those that the catalog has to be walked for; where, is told.
+async fn count_aloud(
+    address: SocketAddr,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    parts: &mut JoinSet<Result<(), RunError>>,
+) -> Result<SocketAddr, RunError> {
+    let listener = ScrapeListener::bind(address).await?;
+    let address = listener.address();
+    let (walks, page) = (sample::keep(Arc::clone(shared)), Arc::new(AuditorPage(Arc::clone(shared))));
+    let stopped = stop.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = walks => {}
+            () = listener.serve(page) => {}
+        }
+        Ok(())
+    });
+    info!(%address, "metrics at GET /metrics");
+    Ok(address)
+}
+
+/// Says how all services are.
+async fn tell(health: &HealthReporter, status: ServingStatus) {
+    for service in api::SERVICES.into_iter().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    api::SERVICES.into_iter().fold(builder, |builder, service| builder.with_service_name(service))
 }
 
 fn material(config: &Config) -> Result<TlsMaterial, RunError> {
@@ -217,10 +260,12 @@ pub(crate) async fn assemble(
         notices: broadcast::channel(NOTICES_KEPT).0,
         audits_in_flight: 0.into(),
         repairs_running: 0.into(),
-        alerts: BTreeMap::new().into(),
+        alerts: std::sync::RwLock::default(),
         deleting: BTreeSet::new().into(),
         over_debt: BTreeSet::new().into(),
         commit_progress: CommitProgress::default().into(),
+        counts: Counts::default(),
+        sample: None.into(),
         commit_micros: 0.into(),
     };
     Ok((Arc::new(shared), waiting))

@@ -20,12 +20,13 @@ use holdfast_transport::ClusterName;
 use holdfast_types::{NodeId, Policy, SecretKey, ShardId};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{clock::Clock, lists::ListStore, seal::WitnessKey, store::SqliteStore};
+use crate::{
+    alerts::Alerts, clock::Clock, counts::Counts, lists::ListStore, sample::Sample, seal::WitnessKey,
+    store::SqliteStore,
+};
 
 /// Notices that a slow watcher may be behind; one further behind reads them from the catalog.
 pub(crate) const NOTICES_KEPT: usize = 1024;
-/// Alerts kept for the status page.
-const ALERTS_MAX: usize = 64;
 
 /// One auditor's state outside its core. All of it may be shared between threads.
 pub(crate) struct Shared {
@@ -44,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) notices: broadcast::Sender<Arc<Notice>>,
     pub(crate) audits_in_flight: AtomicU32,
     pub(crate) repairs_running: AtomicU32,
-    pub(crate) alerts: RwLock<BTreeMap<String, String>>,
+    pub(crate) alerts: RwLock<Alerts>,
     /// Deletions that nodes may be carrying out at this moment: see [`Auditor::deleting`].
     ///
     /// [`Auditor::deleting`]: holdfast_protocol::auditor::Auditor::deleting
@@ -55,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) over_debt: RwLock<BTreeSet<NodeId>>,
     /// What came of commitments since the start.
     pub(crate) commit_progress: RwLock<CommitProgress>,
+    /// What was told since the start.
+    pub(crate) counts: Counts,
+    /// The catalog's numbers, where somebody may scrape them.
+    pub(crate) sample: RwLock<Option<Sample>>,
     /// What one commitment takes on this machine, in microseconds; 0 until it was measured.
     pub(crate) commit_micros: AtomicU32,
 }
@@ -74,15 +79,5 @@ impl Shared {
     pub(crate) fn gauge(&self, audits: usize, repairs: usize) {
         self.audits_in_flight.store(u32::try_from(audits).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.repairs_running.store(u32::try_from(repairs).unwrap_or(u32::MAX), Ordering::Relaxed);
-    }
-
-    /// Raises or replaces an alert about a subject; an empty text clears it.
-    pub(crate) fn alert(&self, about: String, text: String) {
-        let mut alerts = self.alerts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if text.is_empty() {
-            alerts.remove(&about);
-        } else if alerts.len() < ALERTS_MAX || alerts.contains_key(&about) {
-            alerts.insert(about, text);
-        }
     }
 }

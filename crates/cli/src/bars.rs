@@ -2,18 +2,22 @@
 
 use std::{
     io::{self, IsTerminal},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use holdfast_client::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output;
+use crate::{output, show};
 
 /// A bar that counts the user's bytes.
 pub(crate) struct Bar {
     bar: ProgressBar,
     words: bool,
+    verb: &'static str,
+    /// Bytes of shards that were committed to.
+    committed: AtomicU64,
 }
 
 impl Bar {
@@ -26,7 +30,7 @@ impl Bar {
         let bar = ProgressBar::with_draw_target(None, target).with_message(verb);
         bar.set_style(style(UNKNOWN_LENGTH));
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar, words }
+        Self { bar, words, verb, committed: AtomicU64::new(0) }
     }
 
     /// Prints while the bar is out of the way.
@@ -50,6 +54,11 @@ impl Progress for Bar {
 
     fn plain(&self, bytes: u64) {
         self.bar.inc(bytes);
+    }
+
+    fn committed(&self, bytes: u64) {
+        let all = self.committed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.bar.set_message(format!("{}, committed to {} of shards", self.verb, show::bytes(all)));
     }
 
     fn notice(&self, text: &str) {

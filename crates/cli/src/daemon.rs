@@ -6,6 +6,7 @@
 use std::{future::Future, path::PathBuf};
 
 use clap::Args;
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use crate::{failure::Failure, process, signals::Signals};
@@ -37,6 +38,7 @@ impl DaemonArgs {
             process::die_with(parent)?;
         }
         log_as_json();
+        tell_machine();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
         let result = runtime.block_on(async {
             let signals = Signals::listen()?;
@@ -51,6 +53,17 @@ impl DaemonArgs {
 fn log_as_json() {
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// What this build found on this machine: whoever wonders why a node is slow looks here first.
+fn tell_machine() {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        kzg = holdfast_kzg::CpuPath::detected().name(),
+        reed_solomon = holdfast_dispersal::CpuPath::detected().name(),
+        processors = std::thread::available_parallelism().map_or(0, usize::from),
+        "code paths chosen for this processor"
+    );
 }
 
 /// Logs of a client's command, for whoever asks for them.

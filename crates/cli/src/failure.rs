@@ -7,7 +7,7 @@ use holdfast_node::NodeError;
 use holdfast_transport::TransportError;
 use thiserror::Error;
 
-use crate::output;
+use crate::output::{self, Voice};
 
 /// Why a command came to nothing.
 #[derive(Debug, Error)]
@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     Told(String),
 }
 
+/// Asked for wrongly, as clap has it too.
+pub(crate) const USAGE: u8 = 2;
 /// 128 and the number of SIGPIPE.
 const CUT_OFF: u8 = 141;
 
@@ -47,24 +49,37 @@ impl Failure {
     }
 
     /// Says it and answers the exit code.
-    pub(crate) fn report(&self, json: bool) -> ExitCode {
+    pub(crate) fn report(&self, voice: Voice) -> ExitCode {
         match self {
             Self::ClosedPipe => return ExitCode::SUCCESS,
             // As a program that SIGPIPE ended looks to a shell: without a word, and not as a success.
             Self::CutOff => return ExitCode::from(CUT_OFF),
-            Self::Usage(_) | Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) if json => {
-                let object = serde_json::json!({ "ok": false, "error": self.to_string() });
-                // Nobody may be reading; the exit code says it too.
-                let _ = output::object(&object);
+            Self::Usage(_) | Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) => {
+                tell(voice, &self.to_string(), &format!("holdfast: {self}"));
             }
-            Self::Usage(_) | Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) | Self::Told(_) => {
-            }
+            Self::Told(_) => output::note(&format!("holdfast: {self}")),
         }
-        output::note(&format!("holdfast: {self}"));
         match self {
-            Self::Usage(_) => ExitCode::from(2),
-            _ => ExitCode::FAILURE,
+            // A daemon that is started with a configuration that cannot be run is asked for wrongly: whoever starts it
+            // again and again must know.
+            Self::Usage(_) | Self::Node(NodeError::Config { .. }) => ExitCode::from(USAGE),
+            Self::Failed(_) | Self::Client(_) | Self::Transport(_) | Self::Node(_) | Self::Told(_) => ExitCode::FAILURE,
+            Self::ClosedPipe => ExitCode::SUCCESS,
+            Self::CutOff => ExitCode::from(CUT_OFF),
         }
+    }
+}
+
+/// Says a failure, for people and, where that was asked for, for programs: the object is the last line of its stream.
+pub(crate) fn tell(voice: Voice, error: &str, words: &str) {
+    let object = serde_json::json!({ "ok": false, "error": error });
+    if voice == Voice::Json {
+        // Nobody may be reading; the exit code says it too.
+        let _ = output::object(&object);
+    }
+    output::note(words);
+    if voice == Voice::JsonAside {
+        output::note(&object.to_string());
     }
 }
 

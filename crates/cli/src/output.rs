@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::failure::Failure;
 
@@ -15,6 +16,25 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}")?;
     out.flush()?;
     Ok(())
+}
+
+/// How a command answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Voice {
+    /// Words, for people.
+    Words,
+    /// One JSON object as the last line of standard output.
+    Json,
+    /// The same on standard error: an object's bytes go to standard output.
+    JsonAside,
+}
+
+/// What a command found: one JSON object, on one line, that says that it was done.
+pub(crate) fn done(mut value: Value) -> Result<(), Failure> {
+    if let Some(fields) = value.as_object_mut() {
+        fields.entry("ok").or_insert(Value::Bool(true));
+    }
+    object(&value)
 }
 
 /// One JSON object, on one line.

@@ -1,6 +1,7 @@
 //! What the auditor judges, in the words that people and programs read.
 
-use holdfast_protocol::model::{Cause, Fault, Lane, Outcome};
+use holdfast_protocol::model::{Cause, Fault, Lane, Outcome, Provenance};
+use holdfast_wire::convert::ShardCommitment;
 
 /// An outcome's word.
 pub(crate) fn outcome(outcome: Outcome) -> &'static str {
@@ -21,6 +22,17 @@ pub(crate) fn lane(lane: Lane) -> &'static str {
         Lane::Fold => "fold",
         Lane::Sample => "sample",
         Lane::Retrieve => "retrieve",
+    }
+}
+
+/// Whether folds cover a shard, and by whose word.
+pub(crate) fn commitment(commitment: Option<ShardCommitment>) -> &'static str {
+    match commitment {
+        Some(ShardCommitment::Pending) => "pending",
+        Some(ShardCommitment::Accepted(Provenance::AuditorRead)) => "auditor-read",
+        Some(ShardCommitment::Accepted(Provenance::ClientWitness)) => "client-witness",
+        Some(ShardCommitment::Accepted(Provenance::LinkSampled)) => "link-sampled",
+        None => "unknown",
     }
 }
 

@@ -74,22 +74,23 @@ impl Client {
         self.auditor.objects().await
     }
 
-    /// Deletes an object: a durable intent; its shards and records follow. Deleting what is not there succeeds.
+    /// Deletes an object: a durable intent; its shards and records follow. Gives whether it was there; that it was not is
+    /// no error, for whoever asks twice.
     ///
     /// The owner signs a tombstone for it, which the nodes keep until none of them can have a record of the object any more.
     ///
     /// # Errors
     /// What the auditor says.
-    pub async fn remove(&self, object: ObjectId) -> Result<(), ClientError> {
+    pub async fn remove(&self, object: ObjectId) -> Result<bool, ClientError> {
         let version = match self.auditor.object(object).await {
             // One that does not read back is of no version: any tombstone outranks it.
             Ok(records) => Envelope::decode(&records.envelope).map_or(1, |envelope| envelope.body().version),
-            Err(ClientError::Said { error, .. }) if error.code == ErrorCode::NotFound => return Ok(()),
+            Err(ClientError::Said { error, .. }) if error.code == ErrorCode::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
         let tombstone = Tombstone { version, object, owner: self.owner_id, deleted: clock::wall() };
         let signed = Signed::sign(tombstone, &self.owner.signing())?;
-        self.auditor.delete_object(object, signed.bytes()).await
+        self.auditor.delete_object(object, signed.bytes()).await.map(|()| true)
     }
 
     /// Fetches an object's records, and opens them with the owner's key.

@@ -93,6 +93,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_file_of_the_first_release_is_read_by_every_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("owner.key");
+        let golden = "holdfast owner key v1\naaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq\n";
+        fs::write(&path, golden).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let bytes: Vec<u8> = (0..32).collect();
+        assert_eq!(OwnerKeyFile::load(&path).unwrap().as_bytes()[..], bytes);
+    }
+
+    #[test]
     fn a_key_is_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("owner.key");

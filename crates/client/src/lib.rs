@@ -48,6 +48,6 @@ pub use get::{GetReport, MetShard};
 pub use key_file::OwnerKeyFile;
 pub use link::{LinkError, Links, NodeLink};
 pub use progress::{Progress, Quiet};
-pub use put::{ManyReport, Outcome, PutObject, PutOptions, PutReport};
+pub use put::{Commit, ManyReport, Outcome, PutObject, PutOptions, PutReport};
 pub use source::Source;
 pub use stat::{ObjectStat, SegmentStat, ShardStat};

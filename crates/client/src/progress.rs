@@ -10,6 +10,8 @@ pub trait Progress: Send + Sync {
     fn plain(&self, _bytes: u64) {}
     /// More shard bytes are durable on a node (put), or came from one (get).
     fn moved(&self, _bytes: u64) {}
+    /// More bytes of shards were committed to (put with [`Commit::Now`](crate::Commit::Now)).
+    fn committed(&self, _bytes: u64) {}
     /// One more segment is durable (put) or was read (get).
     fn segment(&self) {}
     /// Something that a person may want to know: a node is avoided, damage is read around, a put is resumed.

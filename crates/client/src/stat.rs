@@ -2,7 +2,7 @@
 
 use holdfast_protocol::model::Standing;
 use holdfast_types::{Code, NodeId, ObjectId, SegmentId, SegmentRoot, ShardId, ShardIndex, Wall};
-use holdfast_wire::convert::{LocateExtents, ObjectSummary, SegmentLocation};
+use holdfast_wire::convert::{LocateExtents, ObjectSummary, SegmentLocation, ShardCommitment};
 
 use crate::{Client, ClientError};
 
@@ -19,6 +19,8 @@ pub struct ShardStat {
     pub standing: Standing,
     /// Whether its node did not answer of late.
     pub silent: bool,
+    /// Whether folds cover it, and by whose word, if the auditor says.
+    pub commitment: Option<ShardCommitment>,
 }
 
 /// One segment that holds bytes of the object.
@@ -49,6 +51,7 @@ impl SegmentStat {
             node: shard.node.id,
             standing: shard.standing,
             silent: shard.silent,
+            commitment: shard.commitment,
         });
         Self { id, root, len, object_len: 0, code, shard_len, shards: shards.collect() }
     }
@@ -58,9 +61,14 @@ impl SegmentStat {
         self.shards.iter().filter(|shard| shard.standing.is_good()).count() as u16
     }
 
-    /// Good shards over k: how many more may go. Negative when that many are missing.
+    /// Of the shards believed good those whose nodes answer: the others may be there, and nobody can say.
+    pub fn within_reach(&self) -> u16 {
+        self.shards.iter().filter(|shard| shard.standing.is_good() && !shard.silent).count() as u16
+    }
+
+    /// Good shards within reach over k: how many more may go. Negative when that many are missing.
     pub fn spare(&self) -> i32 {
-        i32::from(self.good()) - i32::from(self.code.data())
+        i32::from(self.within_reach()) - i32::from(self.code.data())
     }
 }
 
@@ -116,5 +124,37 @@ impl Client {
             summary: opened.summary,
             segments,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_shard_is_none_to_spare() {
+        let shard = |index: u16, standing, silent| ShardStat {
+            index: ShardIndex(index),
+            shard: ShardId::from_bytes([index as u8; 32]),
+            node: NodeId([index as u8; 32]),
+            standing,
+            silent,
+            commitment: None,
+        };
+        let segment = SegmentStat {
+            id: SegmentId([1; 16]),
+            root: SegmentRoot::from_bytes([1; 32]),
+            len: 1,
+            object_len: 1,
+            code: Code::new(2, 2).unwrap(),
+            shard_len: 1,
+            shards: vec![
+                shard(0, Standing::Good, false),
+                shard(1, Standing::Good, true),
+                shard(2, Standing::Good, false),
+                shard(3, Standing::Lost, true),
+            ],
+        };
+        assert_eq!((segment.good(), segment.within_reach(), segment.spare()), (3, 2, 0));
     }
 }

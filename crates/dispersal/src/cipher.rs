@@ -47,11 +47,11 @@ impl FrameCipher {
         Self(aead(&AES_256_GCM, run_key))
     }
 
-    /// Replaces `body` by its ciphertext and tag.
-    pub(crate) fn seal(&self, index: FrameIndex, last: bool, associated: &[u8], body: &mut Vec<u8>) {
+    /// Replaces what stands in `out` from `begin` on by its ciphertext and tag.
+    pub(crate) fn seal(&self, index: FrameIndex, last: bool, associated: &[u8], out: &mut Vec<u8>, begin: usize) {
         let nonce = Nonce::assume_unique_for_key(frame_nonce(index, last));
-        let sealed = self.0.seal_in_place_append_tag(nonce, Aad::from(associated), body);
-        sealed.expect("a frame is far below GCM's 64 GiB");
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(associated), &mut out[begin..]);
+        out.extend_from_slice(tag.expect("a frame is far below GCM's 64 GiB").as_ref());
     }
 
     /// The body of a sealed frame, beside it: whoever hashes the sealed bytes still needs them.

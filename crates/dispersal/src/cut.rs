@@ -2,6 +2,8 @@
 //! one upload share one. A segment holds whole frames, so a frame's read touches one segment, and an
 //! interrupted put goes on at the end of its last durable segment with nothing to patch.
 
+use std::convert::Infallible;
+
 use holdfast_types::SEGMENT_LEN_MAX;
 
 use crate::frame::FRAME_SEALED_LEN_MAX;
@@ -56,17 +58,42 @@ impl SegmentCutter {
     /// Adds the next sealed frame of `object`, which starts at `stream_offset` of the object's
     /// sealed stream. Gives the segment when another frame might not fit: it ends with this frame.
     pub fn push(&mut self, object: u32, stream_offset: u64, frame: &[u8]) -> Option<CutSegment> {
+        let cut = self.push_with(object, stream_offset, |segment| {
+            segment.extend_from_slice(frame);
+            Ok::<_, Infallible>(())
+        });
+        match cut {
+            Ok(segment) => segment,
+            Err(never) => match never {},
+        }
+    }
+
+    /// As [`SegmentCutter::push`], of a frame that `write` puts behind what stands in the segment, without touching
+    /// that. Where it fails the segment is as before.
+    ///
+    /// # Errors
+    /// What `write` gives.
+    pub fn push_with<E>(
+        &mut self,
+        object: u32,
+        stream_offset: u64,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Option<CutSegment>, E> {
         if self.bytes.is_empty() {
             self.bytes.reserve_exact(self.segment_len as usize + PADDING_ROOM);
         }
-        let (segment_offset, len) = (self.bytes.len() as u64, frame.len() as u64);
-        self.bytes.extend_from_slice(frame);
+        let begin = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(begin);
+            return Err(error);
+        }
+        let (segment_offset, len) = (begin as u64, (self.bytes.len() - begin) as u64);
         match self.pieces.last_mut() {
             Some(last) if last.object == object && last.stream_offset + last.len == stream_offset => last.len += len,
             _ => self.pieces.push(Piece { object, segment_offset, len, stream_offset }),
         }
         let full = self.bytes.len() as u64 + FRAME_SEALED_LEN_MAX > self.segment_len;
-        if full || self.pieces.len() == SEGMENT_EXTENTS_MAX { self.flush() } else { None }
+        Ok(if full || self.pieces.len() == SEGMENT_EXTENTS_MAX { self.flush() } else { None })
     }
 
     /// Lends the buffer of an earlier segment to the next one, if none is begun: the pages of a fresh one
@@ -138,6 +165,18 @@ mod tests {
         assert_eq!(cutter.push(1, 0, &[2; 9]), None);
         cutter.reuse(vec![7; FRAME]);
         assert_eq!(cutter.flush().expect("the rest").bytes, [2; 9]);
+    }
+
+    #[test]
+    fn a_frame_that_could_not_be_written_leaves_nothing() {
+        let mut cutter = SegmentCutter::new(2 * FRAME_SEALED_LEN_MAX);
+        assert_eq!(cutter.push(0, 0, &[1; 100]), None);
+        let failed = cutter.push_with(0, 100, |segment| {
+            segment.extend([9; 50]);
+            Err("no")
+        });
+        assert_eq!((failed, cutter.pending()), (Err("no"), 100));
+        assert_eq!(cutter.flush().expect("the first").bytes, [1; 100]);
     }
 
     #[test]

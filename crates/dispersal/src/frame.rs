@@ -78,29 +78,25 @@ pub(crate) struct FrameSealer {
     cipher: FrameCipher,
     compressor: Compressor<'static>,
     scratch: Vec<u8>,
-    spare: Vec<u8>,
 }
 
 impl FrameSealer {
     pub(crate) fn new(key: &ObjectKey, salt: &RunSalt) -> Result<Self, SealError> {
         let compressor = Compressor::new(ZSTD_LEVEL).map_err(|error| SealError::Compress(error.to_string()))?;
         let scratch = Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_LEN as usize));
-        Ok(Self { cipher: FrameCipher::new(&key.run_key(salt)), compressor, scratch, spare: Vec::new() })
+        Ok(Self { cipher: FrameCipher::new(&key.run_key(salt)), compressor, scratch })
     }
 
-    /// Takes the buffer of a frame that nobody needs any more for the next one.
-    pub(crate) fn reuse(&mut self, buffer: Vec<u8>) {
-        self.spare = buffer;
-    }
-
-    /// Seals at most [`FRAME_LEN`] bytes; compresses them where `compress` says so and they shrink.
+    /// Seals at most [`FRAME_LEN`] bytes behind what stands in `out`; compresses them where `compress` says so and they
+    /// shrink. One copy, straight to where they will stay.
     pub(crate) fn seal(
         &mut self,
         index: FrameIndex,
         last: bool,
         compress: bool,
         plain: &[u8],
-    ) -> Result<(Codec, Vec<u8>), SealError> {
+        out: &mut Vec<u8>,
+    ) -> Result<Codec, SealError> {
         self.scratch.clear();
         if compress {
             let compressed = self.compressor.compress_to_buffer(plain, &mut self.scratch);
@@ -108,12 +104,11 @@ impl FrameSealer {
         }
         let shrunk = compress && self.scratch.len() < plain.len();
         let (codec, body) = if shrunk { (Codec::Zstd, self.scratch.as_slice()) } else { (Codec::Raw, plain) };
-        let mut bytes = std::mem::take(&mut self.spare);
-        bytes.clear();
-        bytes.reserve_exact(body.len() + TAG_LEN);
-        bytes.extend_from_slice(body);
-        self.cipher.seal(index, last, &associated(codec, plain.len() as u64), &mut bytes);
-        Ok((codec, bytes))
+        let begin = out.len();
+        out.reserve(body.len() + TAG_LEN);
+        out.extend_from_slice(body);
+        self.cipher.seal(index, last, &associated(codec, plain.len() as u64), out, begin);
+        Ok(codec)
     }
 }
 
@@ -178,6 +173,12 @@ mod tests {
         FrameSealer::new(&ObjectKey::from_bytes([1; 32]), &RunSalt([2; 32])).unwrap()
     }
 
+    fn sealed(index: u64, last: bool, plain: &[u8]) -> (Codec, Vec<u8>) {
+        let mut out = Vec::new();
+        let codec = sealer().seal(FrameIndex(index), last, true, plain, &mut out).unwrap();
+        (codec, out)
+    }
+
     fn opener() -> FrameOpener {
         FrameOpener::new(&ObjectKey::from_bytes([1; 32]), &runs()).unwrap()
     }
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_frame_opens_only_in_its_place() {
-        let (codec, bytes) = sealer().seal(FrameIndex(5), false, true, b"some frame").unwrap();
+        let (codec, bytes) = sealed(5, false, b"some frame");
         assert_eq!(codec, Codec::Raw);
         let mut opener = opener();
         let good = at(5, false, codec, &bytes, 10);
@@ -213,11 +214,11 @@ mod tests {
     #[test]
     fn what_shrinks_is_compressed_and_what_does_not_is_left_alone() {
         let zeros = vec![0; FRAME_LEN as usize];
-        let (codec, bytes) = sealer().seal(FrameIndex(0), true, true, &zeros).unwrap();
+        let (codec, bytes) = sealed(0, true, &zeros);
         assert_eq!(codec, Codec::Zstd);
         assert!(bytes.len() < 1000);
         assert_eq!(opener().open(&at(0, true, codec, &bytes, FRAME_LEN), &bytes).unwrap(), zeros);
-        let (codec, bytes) = sealer().seal(FrameIndex(0), true, true, b"").unwrap();
+        let (codec, bytes) = sealed(0, true, b"");
         assert_eq!((codec, bytes.len()), (Codec::Raw, TAG_LEN));
     }
 
@@ -225,12 +226,12 @@ mod tests {
     fn a_compression_bomb_is_bounded_by_the_frame() {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
         let mut bytes = bomb;
-        sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, FRAME_LEN), &mut bytes);
+        sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, FRAME_LEN), &mut bytes, 0);
         let error = opener().open(&at(0, true, Codec::Zstd, &bytes, FRAME_LEN), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
         // And one that unpacks to less than it says.
         let mut bytes = zstd::bulk::compress(&[0; 1000], 1).unwrap();
-        sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, 2000), &mut bytes);
+        sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, 2000), &mut bytes, 0);
         let error = opener().open(&at(0, true, Codec::Zstd, &bytes, 2000), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
     }

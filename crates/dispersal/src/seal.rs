@@ -33,6 +33,16 @@ pub enum SealError {
     /// The checkpoint is of an object under another key.
     #[error("expected the object key that this put began with, got another; put the object afresh")]
     OtherKey,
+    /// Not a whole frame, or not the next one.
+    #[error(
+        "expected a whole frame of {FRAME_LEN} bytes with none waiting before it, got {got} with {waiting} waiting; push them"
+    )]
+    NotAFrame {
+        /// Its bytes.
+        got: usize,
+        /// Bytes that were pushed and are not sealed yet.
+        waiting: usize,
+    },
     /// zstd failed, which it does only without memory.
     #[error("zstd could not compress a frame: {0}; free some memory and try again")]
     Compress(String),
@@ -154,24 +164,17 @@ impl Sealer {
 
     /// Takes the next bytes of the object. Gives a frame for each 1 MiB that is known not to be the
     /// last: at most `plain.len() / 1 MiB + 1` of them, so feed it about 1 MiB at a time.
+    ///
+    /// [`Sealer::seal_frame`] does it with a third of the copies, for those who know what follows.
     pub fn push(&mut self, mut plain: &[u8]) -> Result<Vec<SealedFrame>, SealError> {
-        let len = self.state.plain_offset() + self.buffer.len() as u64;
-        if len + plain.len() as u64 > OBJECT_LEN_MAX {
-            return Err(SealError::TooLong(OBJECT_LEN_MAX));
-        }
+        self.room_for(plain.len())?;
         let (frame_len, mut out) = (FRAME_LEN as usize, Vec::new());
         while self.buffer.len() + plain.len() > frame_len {
-            if self.buffer.is_empty() {
-                let (frame, rest) = plain.split_at(frame_len);
-                out.push(self.seal(false, frame)?);
-                plain = rest;
-                continue;
-            }
             let (head, rest) = plain.split_at(frame_len - self.buffer.len());
             self.buffer.extend_from_slice(head);
             plain = rest;
             let frame = std::mem::take(&mut self.buffer);
-            out.push(self.seal(false, &frame)?);
+            out.push(self.seal_apart(false, &frame)?);
             self.buffer = frame;
             self.buffer.clear();
         }
@@ -179,18 +182,44 @@ impl Sealer {
         Ok(out)
     }
 
-    fn seal(&mut self, last: bool, plain: &[u8]) -> Result<SealedFrame, SealError> {
-        let index = FrameIndex(self.state.next);
-        let (codec, bytes) = self.frames.seal(index, last, self.worth_trying(plain), plain)?;
-        let stream_offset = self.state.sealed_len;
-        self.state.root.absorb(&bytes);
+    /// Seals a whole frame that is not the object's last, behind what stands in `out`: where a segment is being filled,
+    /// say, by [`SegmentCutter::push_with`](crate::SegmentCutter::push_with). Whatever is last is pushed.
+    ///
+    /// # Errors
+    /// [`SealError::NotAFrame`] for another length, or while pushed bytes wait; nothing was added then.
+    pub fn seal_frame(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+        if plain.len() as u64 != FRAME_LEN || !self.buffer.is_empty() {
+            return Err(SealError::NotAFrame { got: plain.len(), waiting: self.buffer.len() });
+        }
+        self.room_for(plain.len())?;
+        self.seal(false, plain, out).map(|_| ())
+    }
+
+    fn room_for(&self, more: usize) -> Result<(), SealError> {
+        if self.plain_len() + more as u64 > OBJECT_LEN_MAX { Err(SealError::TooLong(OBJECT_LEN_MAX)) } else { Ok(()) }
+    }
+
+    /// A frame in bytes of its own.
+    fn seal_apart(&mut self, last: bool, plain: &[u8]) -> Result<SealedFrame, SealError> {
+        let (index, stream_offset) = (FrameIndex(self.state.next), self.state.sealed_len);
+        let mut bytes = Vec::with_capacity(plain.len() + TAG_LEN);
+        let codec = self.seal(last, plain, &mut bytes)?;
+        Ok(SealedFrame { index, codec, stream_offset, bytes })
+    }
+
+    fn seal(&mut self, last: bool, plain: &[u8], out: &mut Vec<u8>) -> Result<Codec, SealError> {
+        let begin = out.len();
+        let (index, compress) = (FrameIndex(self.state.next), self.worth_trying(plain));
+        let codec = self.frames.seal(index, last, compress, plain, out)?;
+        let bytes = &out[begin..];
+        self.state.root.absorb(bytes);
         self.state.entries.extend(entry(codec, bytes.len()));
         self.state.sealed_len += bytes.len() as u64;
         self.state.next += 1;
         if self.state.next.is_multiple_of(FRAMES_PER_PAGE) {
             self.close_page()?;
         }
-        Ok(SealedFrame { index, codec, stream_offset, bytes })
+        Ok(codec)
     }
 
     /// Whether zstd is to be tried on the next frame: see [`crate::noise`].
@@ -201,12 +230,6 @@ impl Sealer {
         let followed = self.state.entries.get(at..at + ENTRY_LEN);
         let in_vain = followed.is_some_and(|known| *known == entry(Codec::Raw, FRAME_LEN as usize + TAG_LEN));
         !(in_vain && looks_random(plain))
-    }
-
-    /// Takes back the bytes of a frame that was given out: the next one is sealed in them. The pages of a fresh
-    /// buffer cost as much to get as to fill.
-    pub fn reuse(&mut self, buffer: Vec<u8>) {
-        self.frames.reuse(buffer);
     }
 
     fn close_page(&mut self) -> Result<(), SealError> {
@@ -235,11 +258,16 @@ impl Sealer {
         self.state.plain_offset() + self.buffer.len() as u64
     }
 
+    /// Bytes of the sealed stream so far: where the next frame will start.
+    pub const fn sealed_len(&self) -> u64 {
+        self.state.sealed_len
+    }
+
     /// Seals the last frame and makes the manifest.
     pub fn finish(mut self, description: Description) -> Result<SealedObject, SealError> {
         let plain_len = self.plain_len();
         let last = std::mem::take(&mut self.buffer);
-        let frame = self.seal(true, &last)?;
+        let frame = self.seal_apart(true, &last)?;
         let inline = self.state.pages.is_empty() && self.state.next <= FRAMES_INLINE_MAX;
         if !inline && !self.state.entries.is_empty() {
             self.close_page()?;
@@ -250,5 +278,55 @@ impl Sealer {
         let index = Index { name, media_type, plain_len, runs, frames };
         let manifest = Manifest::seal(&self.key, sealed_len, root.root(), &index)?;
         Ok(SealedObject { frame, pages: self.ready, manifest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CutSegment, SEGMENT_LEN_DEFAULT, SegmentCutter};
+
+    fn sealer() -> Sealer {
+        Sealer::new(ObjectKey::from_bytes([1; 32]), RunSalt([2; 32])).unwrap()
+    }
+
+    fn finished(mut cutter: SegmentCutter, sealer: Sealer) -> (CutSegment, ObjectId) {
+        let object = sealer.finish(Description::default()).unwrap();
+        assert_eq!(cutter.push(7, object.frame.stream_offset, &object.frame.bytes), None);
+        (cutter.flush().unwrap(), object.object_id())
+    }
+
+    #[test]
+    fn frames_sealed_in_their_place_are_the_ones_that_are_given_out() {
+        let mut plain = vec![0; 3 * FRAME_LEN as usize + 5];
+        blake3::Hasher::new().finalize_xof().fill(&mut plain[FRAME_LEN as usize..]);
+        let (mut apart, mut cutter) = (sealer(), SegmentCutter::new(SEGMENT_LEN_DEFAULT));
+        // At no boundary of a frame.
+        for piece in plain.chunks(300_001) {
+            for frame in apart.push(piece).unwrap() {
+                assert_eq!(cutter.push(7, frame.stream_offset, &frame.bytes), None);
+            }
+        }
+        let expected = finished(cutter, apart);
+
+        let (mut there, mut cutter) = (sealer(), SegmentCutter::new(SEGMENT_LEN_DEFAULT));
+        for frame in plain.as_chunks::<{ FRAME_LEN as usize }>().0 {
+            let at = there.sealed_len();
+            assert_eq!(cutter.push_with(7, at, |segment| there.seal_frame(frame, segment)), Ok(None));
+        }
+        there.push(&plain[3 * FRAME_LEN as usize..]).unwrap();
+        assert!(finished(cutter, there) == expected);
+    }
+
+    #[test]
+    fn what_is_no_whole_frame_or_out_of_turn_is_refused_and_adds_nothing() {
+        let (frame, mut out) = (vec![1; FRAME_LEN as usize], vec![9; 3]);
+        let mut sealer = sealer();
+        let short = SealError::NotAFrame { got: frame.len() - 1, waiting: 0 };
+        assert_eq!(sealer.seal_frame(&frame[1..], &mut out), Err(short));
+        sealer.push(&[1; 10]).unwrap();
+        let late = SealError::NotAFrame { got: frame.len(), waiting: 10 };
+        assert_eq!(sealer.seal_frame(&frame, &mut out), Err(late));
+        assert_eq!((out, sealer.sealed_len(), sealer.plain_len()), (vec![9; 3], 0, 10));
     }
 }

@@ -56,8 +56,8 @@ impl Domain {
     /// P(z), by halves, as a Fourier transform goes: P(z) = E(z²) + z·O(z²), and the values of E and O at ω² are
     /// (P(ω) + P(−ω))/2 and (P(ω) − P(−ω))/2ω. In this order ω and −ω are neighbours, and the squares of the roots are
     /// the first half of the list. Two products a pair, no inversion, and a root is a point like any other.
-    pub(crate) fn evaluate(&self, values: &[Fr], mut z: Fr) -> Fr {
-        let mut folded = values.to_vec();
+    pub(crate) fn evaluate(&self, values: Vec<Fr>, mut z: Fr) -> Fr {
+        let mut folded = values;
         let mut len = folded.len();
         while len > 1 {
             len /= 2;
@@ -125,7 +125,7 @@ mod tests {
         for z in [Fr::from(123_456_789u64), domain.roots[0], domain.roots[77], domain.roots[4095], Fr::zero()] {
             let (y, quotient) = domain.divide(&values, z);
             assert_eq!(y, polynomial.evaluate(&z));
-            assert_eq!(y, domain.evaluate(&values, z));
+            assert_eq!(y, domain.evaluate(values.clone(), z));
             let divisor = DensePolynomial::from_coefficients_vec(vec![-z, Fr::one()]);
             let numerator = &polynomial - &DensePolynomial::from_coefficients_vec(vec![y]);
             let (expected, rest) = DenseOrSparsePolynomial::from(numerator)

@@ -5,7 +5,7 @@ use thiserror::Error;
 #[cfg(any(test, feature = "test-setup"))]
 use crate::simd::emulated::Emulated;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::ifma::Ifma;
+use crate::simd::{fma::Fma, ifma::Ifma};
 use crate::{chord::Chords, simd::adder::LaneAdder, sums::Adder};
 
 /// A way through the kernels. All give the same bytes; they differ in speed.
@@ -14,7 +14,9 @@ use crate::{chord::Chords, simd::adder::LaneAdder, sums::Adder};
 pub enum CpuPath {
     /// 64-bit code that every processor runs.
     Plain,
-    /// AVX-512 with F, BW, DQ, VL, IFMA and VBMI: Intel from Ice Lake on, AMD from Zen 4 on.
+    /// AVX-512 with F, BW, DQ and VL, products by fused multiply-add of doubles: Intel's Skylake-X and Cascade Lake.
+    Avx512Fma,
+    /// The same sets and IFMA: Intel from Ice Lake on, AMD from Zen 4 on.
     Avx512Ifma,
     /// The vector kernels over plain integers: slow, on every machine, for tests and fuzzing only.
     #[cfg(any(test, feature = "test-setup"))]
@@ -29,7 +31,7 @@ pub struct CpuPathUnavailable(pub CpuPath);
 impl CpuPath {
     /// The fastest that this processor and its operating system offer.
     pub fn detected() -> Self {
-        if Self::Avx512Ifma.is_available() { Self::Avx512Ifma } else { Self::Plain }
+        [Self::Avx512Ifma, Self::Avx512Fma].into_iter().find(|path| path.is_available()).unwrap_or(Self::Plain)
     }
 
     /// Whether it can be taken here.
@@ -37,10 +39,11 @@ impl CpuPath {
         self.engine().is_ok()
     }
 
-    /// As it is printed: `plain`, `avx512-ifma`.
+    /// As it is printed: `plain`, `avx512-fma`, `avx512-ifma`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
+            Self::Avx512Fma => "avx512-fma",
             Self::Avx512Ifma => "avx512-ifma",
             #[cfg(any(test, feature = "test-setup"))]
             Self::Emulated => "emulated",
@@ -51,9 +54,11 @@ impl CpuPath {
         match self {
             Self::Plain => Ok(Engine::Plain),
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Fma => Fma::detected().map(Engine::Fma).ok_or(CpuPathUnavailable(self)),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512Ifma => Ifma::detected().map(Engine::Ifma).ok_or(CpuPathUnavailable(self)),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512Ifma => Err(CpuPathUnavailable(self)),
+            Self::Avx512Fma | Self::Avx512Ifma => Err(CpuPathUnavailable(self)),
             #[cfg(any(test, feature = "test-setup"))]
             Self::Emulated => Ok(Engine::Emulated(Emulated)),
         }
@@ -70,6 +75,8 @@ impl std::fmt::Display for CpuPath {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Engine {
     Plain,
+    #[cfg(target_arch = "x86_64")]
+    Fma(Fma),
     #[cfg(target_arch = "x86_64")]
     Ifma(Ifma),
     #[cfg(any(test, feature = "test-setup"))]
@@ -92,6 +99,8 @@ impl Engine {
         match self {
             Self::Plain => CpuPath::Plain,
             #[cfg(target_arch = "x86_64")]
+            Self::Fma(_) => CpuPath::Avx512Fma,
+            #[cfg(target_arch = "x86_64")]
             Self::Ifma(_) => CpuPath::Avx512Ifma,
             #[cfg(any(test, feature = "test-setup"))]
             Self::Emulated(_) => CpuPath::Emulated,
@@ -102,6 +111,8 @@ impl Engine {
         match self {
             Self::Plain => work.with::<Chords>(()),
             #[cfg(target_arch = "x86_64")]
+            Self::Fma(lanes) => work.with::<LaneAdder<Fma>>(lanes),
+            #[cfg(target_arch = "x86_64")]
             Self::Ifma(lanes) => work.with::<LaneAdder<Ifma>>(lanes),
             #[cfg(any(test, feature = "test-setup"))]
             Self::Emulated(lanes) => work.with::<LaneAdder<Emulated>>(lanes),
@@ -111,7 +122,8 @@ impl Engine {
     /// Every engine of this machine, for tests that hold them to one another.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
-        [CpuPath::Plain, CpuPath::Emulated, CpuPath::Avx512Ifma].iter().filter_map(|path| path.engine().ok()).collect()
+        let paths = [CpuPath::Plain, CpuPath::Emulated, CpuPath::Avx512Fma, CpuPath::Avx512Ifma];
+        paths.iter().filter_map(|path| path.engine().ok()).collect()
     }
 }
 
@@ -134,15 +146,18 @@ mod tests {
     #[test]
     fn a_path_that_the_processor_has_not_is_refused() {
         assert!(CpuPath::Plain.is_available() && CpuPath::detected().is_available());
-        match CpuPath::Avx512Ifma.engine() {
-            Ok(engine) => assert_eq!(engine.path(), CpuPath::Avx512Ifma),
-            Err(error) => {
-                assert_eq!(error, CpuPathUnavailable(CpuPath::Avx512Ifma));
-                assert!(error.to_string().contains("avx512-ifma"), "{error}");
-                assert_eq!(CpuPath::detected(), CpuPath::Plain);
-                assert!(crate::Fold::on(CpuPath::Avx512Ifma).is_err());
-                assert!(crate::Setup::ethereum_on(CpuPath::Avx512Ifma).is_err());
+        for path in [CpuPath::Avx512Fma, CpuPath::Avx512Ifma] {
+            match path.engine() {
+                Ok(engine) => assert_eq!(engine.path(), path),
+                Err(error) => {
+                    assert_eq!(error, CpuPathUnavailable(path));
+                    assert!(error.to_string().contains(path.name()), "{error}");
+                    assert_ne!(CpuPath::detected(), path);
+                    assert!(crate::Fold::on(path).is_err());
+                    assert!(crate::Setup::ethereum_on(path).is_err());
+                }
             }
         }
+        assert!(CpuPath::detected() != CpuPath::Plain || !CpuPath::Avx512Fma.is_available());
     }
 }

@@ -56,6 +56,8 @@ pub struct Fold(Sums);
 enum Sums {
     Plain(Vec<Accumulator>),
     #[cfg(target_arch = "x86_64")]
+    Fma(LaneSums<crate::simd::fma::Fma>),
+    #[cfg(target_arch = "x86_64")]
     Ifma(LaneSums<crate::simd::ifma::Ifma>),
     #[cfg(any(test, feature = "test-setup"))]
     Emulated(LaneSums<crate::simd::emulated::Emulated>),
@@ -75,6 +77,8 @@ impl Fold {
     fn with(engine: Engine) -> Self {
         Self(match engine {
             Engine::Plain => Sums::Plain(vec![[0; 7]; ELEMENTS_PER_BLOB]),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Fma(lanes) => Sums::Fma(LaneSums::new(lanes)),
             #[cfg(target_arch = "x86_64")]
             Engine::Ifma(lanes) => Sums::Ifma(LaneSums::new(lanes)),
             #[cfg(any(test, feature = "test-setup"))]
@@ -97,6 +101,8 @@ impl Fold {
             match &mut self.0 {
                 Sums::Plain(sums) => accumulate::add_products(&mut sums[first..], bytes, gamma.0),
                 #[cfg(target_arch = "x86_64")]
+                Sums::Fma(sums) => sums.add_products(first, bytes, gamma.0),
+                #[cfg(target_arch = "x86_64")]
                 Sums::Ifma(sums) => sums.add_products(first, bytes, gamma.0),
                 #[cfg(any(test, feature = "test-setup"))]
                 Sums::Emulated(sums) => sums.add_products(first, bytes, gamma.0),
@@ -108,6 +114,8 @@ impl Fold {
     /// Adds another sum: the same as absorbing here what that one absorbed.
     pub fn merge(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
+            #[cfg(target_arch = "x86_64")]
+            (Sums::Fma(sums), Sums::Fma(others)) => sums.merge(others),
             #[cfg(target_arch = "x86_64")]
             (Sums::Ifma(sums), Sums::Ifma(others)) => sums.merge(others),
             #[cfg(any(test, feature = "test-setup"))]
@@ -132,7 +140,8 @@ impl Fold {
 
     /// The sum's value at `z` alone: what a witness remembers.
     pub fn evaluate(&self, z: Scalar) -> Scalar {
-        Scalar(Domain::get().evaluate(&self.values(), z.0))
+        let divided = self.accumulators().iter().map(accumulate::reduce_divided).collect();
+        Scalar(accumulate::undivided(Domain::get().evaluate(divided, z.0)))
     }
 
     pub(crate) fn values(&self) -> Vec<Fr> {
@@ -142,6 +151,8 @@ impl Fold {
     pub(crate) fn accumulators(&self) -> Vec<Accumulator> {
         match &self.0 {
             Sums::Plain(sums) => sums.clone(),
+            #[cfg(target_arch = "x86_64")]
+            Sums::Fma(sums) => sums.accumulators(),
             #[cfg(target_arch = "x86_64")]
             Sums::Ifma(sums) => sums.accumulators(),
             #[cfg(any(test, feature = "test-setup"))]

@@ -18,7 +18,8 @@ const BASES_MAX: usize = 8;
 const PIECE_HEAD_LEN: usize = 20;
 
 fn paths() -> impl Iterator<Item = CpuPath> {
-    [CpuPath::Plain, CpuPath::Emulated, CpuPath::Avx512Ifma].into_iter().filter(|path| path.is_available())
+    let all = [CpuPath::Plain, CpuPath::Emulated, CpuPath::Avx512Fma, CpuPath::Avx512Ifma];
+    all.into_iter().filter(|path| path.is_available())
 }
 
 /// Folds pieces that `input` describes: γ (16 bytes), first element and length (2 bytes each), then the piece. What

@@ -184,6 +184,10 @@ mod tests {
         let mut out =
             vec![sums::<Chords>((), list, summands, ends), sums::<LaneAdder<Emulated>>(Emulated, list, summands, ends)];
         #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = crate::simd::fma::Fma::detected() {
+            out.push(sums::<LaneAdder<crate::simd::fma::Fma>>(lanes, list, summands, ends));
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(lanes) = crate::simd::ifma::Ifma::detected() {
             out.push(sums::<LaneAdder<crate::simd::ifma::Ifma>>(lanes, list, summands, ends));
         }

@@ -51,6 +51,9 @@ pub struct Raw {
     /// Commitments that the node computes by itself.
     #[serde(default)]
     pub commitments: RawCommitments,
+    /// Where numbers are served for a scraper; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<RawMetrics>,
 }
 
 /// `[auditor]`
@@ -88,8 +91,16 @@ pub struct RawLimits {
     pub read_threads: u32,
     /// Puts at once; more are told to come back.
     pub uploads: u32,
-    /// Bytes a second that each challenge may read; 0 for no limit.
+    /// Bytes a second that all challenges together may read; 0 for no limit.
     pub challenge_rate: Size,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMetrics {
+    /// Address of the page, without TLS: one of the loopback interface is meant.
+    pub listen: String,
 }
 
 /// `[commitments]`
@@ -175,6 +186,8 @@ pub struct Checked {
     pub limits: Limits,
     /// Of one core, for computing commitments; 0 to 1.
     pub commit_cpu_share: f64,
+    /// Where numbers are served for a scraper.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What peers may take of a node. All above zero.
@@ -186,7 +199,7 @@ pub struct Limits {
     pub read_threads: usize,
     /// Puts at once.
     pub uploads: usize,
-    /// Bytes a second that each challenge may read.
+    /// Bytes a second that all challenges together may read.
     pub challenge_rate: Option<NonZeroU64>,
 }
 
@@ -239,6 +252,7 @@ impl Checked {
             tls: RawTls { ca: base.join(raw.tls.ca), cert: base.join(raw.tls.cert), key: base.join(raw.tls.key) },
             limits: limits(&raw.limits)?,
             commit_cpu_share: cpu_share(raw.commitments.cpu_share)?,
+            metrics: raw.metrics.map(|metrics| scraped(&metrics.listen)).transpose()?,
         })
     }
 
@@ -270,6 +284,10 @@ fn cpu_share(share: f64) -> Result<f64, NodeError> {
         return Ok(share);
     }
     Err(NodeError::config("commitments.cpu_share", "0.01 to 1 of one core, or 0 for none", share))
+}
+
+fn scraped(text: &str) -> Result<SocketAddr, NodeError> {
+    only(text, "metrics.listen", "an address such as 127.0.0.1:9710", |text| text.parse().ok())
 }
 
 fn only<T>(text: &str, key: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, NodeError> {

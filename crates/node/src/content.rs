@@ -23,6 +23,9 @@ pub(crate) const META_AUDITOR: u8 = 2;
 /// Meta: whose volume it is, 32 bytes of node id.
 pub(crate) const META_NODE: u8 = 3;
 
+/// Meta: the signed grant of the highest fence that came with one.
+pub(crate) const META_GRANT: u8 = 4;
+
 /// What is the node's own, or the cluster's, and counts against no owner.
 pub(crate) const COMMON: Namespace = Namespace([0; 32]);
 

@@ -25,6 +25,11 @@ impl Damage {
         self.lock().contains(shard)
     }
 
+    /// Damaged shards known.
+    pub(crate) fn len(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
     /// It was replaced or deleted.
     pub(crate) fn forget(&self, shard: &ShardId) {
         self.lock().remove(shard);

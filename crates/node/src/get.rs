@@ -37,6 +37,7 @@ pub(crate) fn get(state: &Arc<State>, shard: ShardId, range: Option<ByteRange>) 
     let header = GetPart::Header { len: entry.len, sequence: sequence(entry.sequence) };
     let (out, messages) = mpsc::channel(MESSAGES_MAX);
     let state = Arc::clone(state);
+    state.counts.get();
     tokio::spawn(async move {
         // Refused only when the caller is gone, and with it the wish.
         if out.send(Ok(header.into())).await.is_err() {
@@ -62,9 +63,11 @@ async fn send(
         let read = read(state, shard, at..end).await?;
         state.damaged(shard, &read.damaged);
         for part in parts(at, read) {
+            let handed_on = good_bytes(&part);
             if out.send(Ok(part.into())).await.is_err() {
                 return Ok(());
             }
+            state.counts.got(handed_on);
         }
         at = end;
     }
@@ -77,6 +80,13 @@ async fn read(state: &Arc<State>, shard: ShardId, range: Range<u64>) -> Result<R
     let reader = state.reader.clone();
     let read = spawn_blocking(move || reader.read(&shard_key(&shard), range)).await;
     read.map_err(|error| refusal::of_join(&error))?.map_err(|error| refusal::of_volume(&error))
+}
+
+fn good_bytes(part: &GetPart) -> u64 {
+    match part {
+        GetPart::Piece { bytes, .. } => bytes.len() as u64,
+        GetPart::Header { .. } | GetPart::Damaged(_) => 0,
+    }
 }
 
 /// What was read from `at` on, as messages: good bytes as pieces, damaged ranges by name.

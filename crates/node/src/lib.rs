@@ -18,12 +18,14 @@
 mod commitments;
 pub mod config;
 mod content;
+mod counts;
 mod damage;
 mod error;
 mod get;
 pub mod identity;
 mod prove;
 mod put;
+pub mod reading;
 mod refusal;
 mod registration;
 mod running;

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use holdfast_transport::{AdmissionLayer, Dialer, Listener, ListenerLimits, Role, TlsMaterial, builder};
+use holdfast_transport::{
+    AdmissionLayer, Dialer, Listener, ListenerLimits, Role, TlsMaterial, builder, scrape::ScrapeListener,
+};
 use holdfast_types::{Incarnation, NodeId, PublicKey, SecretKey, VolumeId};
 use holdfast_volume::{FileDisk, Identity, Options, Volume};
 use holdfast_wire::{FILE_DESCRIPTOR_SET, MESSAGE_LEN_MAX, pb::node::v1::node_service_server::NodeServiceServer};
@@ -23,7 +25,9 @@ use crate::{
     Checked, NodeError,
     commitments::{self, Desk, Presence, Tally},
     content::{META_AUDITOR, META_NODE},
+    counts::{Counts, NodePage},
     identity,
+    reading::Rate,
     registration::{Announcement, keep_registered},
     service::Service,
     state::{Served, State, wall},
@@ -57,6 +61,7 @@ pub struct Running {
     health: HealthReporter,
     writer: thread::JoinHandle<()>,
     state: Arc<State>,
+    metrics: Option<SocketAddr>,
     /// Ends the committer with the node, also one that is only dropped.
     committing: Presence,
 }
@@ -90,7 +95,11 @@ impl Running {
         if config.commit_cpu_share > 0.0 {
             commitments::start(&state, &state.desk, config.commit_cpu_share)?;
         }
-        Ok(Self { id, addresses, servers, background, stop, health, writer, state, committing })
+        let metrics = match config.metrics {
+            Some(address) => Some(count_aloud(address, &state, &mut background).await?),
+            None => None,
+        };
+        Ok(Self { id, addresses, servers, background, stop, health, writer, state, metrics, committing })
     }
 
     /// The node's id.
@@ -101,6 +110,11 @@ impl Running {
     /// Where it listens, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where its numbers are served, if they are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Its volume and life.
@@ -158,6 +172,19 @@ impl Running {
         info!(node = %id, "stopped");
         Ok(())
     }
+}
+
+/// Serves the node's numbers; where, is told.
+async fn count_aloud(
+    address: SocketAddr,
+    state: &Arc<State>,
+    background: &mut JoinSet<()>,
+) -> Result<SocketAddr, NodeError> {
+    let listener = ScrapeListener::bind(address).await?;
+    let address = listener.address();
+    background.spawn(listener.serve(Arc::new(NodePage(Arc::downgrade(state)))));
+    info!(node = %state.id, %address, "metrics at GET /metrics");
+    Ok(address)
 }
 
 fn draw<const N: usize>() -> Result<[u8; N], NodeError> {
@@ -229,6 +256,8 @@ fn assemble(
         reads: Arc::new(Semaphore::new(limits.read_threads)),
         challenges: Arc::new(Semaphore::new(limits.challenges)),
         served: Served::new(),
+        rate: Rate::new(limits.challenge_rate),
+        counts: Counts::default(),
     };
     Ok((Arc::new(state), thread))
 }

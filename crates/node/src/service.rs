@@ -22,7 +22,7 @@ use tracing::info;
 use crate::{
     commitments,
     content::{COMMON, RECORD_KINDS, SHARD_KIND, record_key, sequence, unfenced, volume_sequence},
-    get, prove, put, refusal,
+    get, prove, put, reading, refusal,
     state::State,
 };
 
@@ -96,6 +96,7 @@ impl NodeService for Service {
             return Err(refusal::of_grant(&GrantError::Other { field: "kind" }).into());
         }
         let key = Key { kind: grant.kind, id: grant.content };
+        self.0.keep_proof(&signed).await;
         let existed = self.0.writer.delete(key, grant.fence).await?;
         if grant.kind == SHARD_KIND {
             self.0.damage.forget(&holdfast_types::ShardId::from_bytes(grant.content));
@@ -113,7 +114,7 @@ impl NodeService for Service {
         let found = self.0.reader.entries(&[SHARD_KIND], volume_sequence(list.from), list.limit as usize);
         let next =
             found.last().filter(|_| found.len() == list.limit as usize).map(|last| sequence(last.sequence.next()));
-        let entries = found.into_iter().map(prove::set_entry).collect();
+        let entries = found.into_iter().map(reading::set_entry).collect();
         Ok(Response::new((&ShardPage { entries, next }).into()))
     }
 

@@ -21,8 +21,10 @@ use tracing::warn;
 use crate::{
     commitments::{Backlog, Desk, Tally},
     config::Limits,
-    content::{ALL_KINDS, META_FENCE},
+    content::{ALL_KINDS, META_FENCE, META_GRANT},
+    counts::Counts,
     damage::Damage,
+    reading::Rate,
     refusal,
     writer::Writer,
 };
@@ -52,6 +54,8 @@ pub(crate) struct State {
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) challenges: Arc<Semaphore>,
     pub(crate) served: Served,
+    pub(crate) rate: Rate,
+    pub(crate) counts: Counts,
 }
 
 /// When somebody was served last.
@@ -111,16 +115,39 @@ impl State {
         self.reader.meta(META_FENCE).and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes).unwrap_or_default()
     }
 
+    /// Bytes of shards and of what belongs to them; one number an owner is added up.
+    pub(crate) fn used(&self) -> u64 {
+        self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum()
+    }
+
     pub(crate) fn stat(&self) -> NodeStat {
         NodeStat {
             node: self.id,
             volume: self.volume,
             incarnation: self.incarnation,
             capacity: self.capacity,
-            used: self.reader.usages().iter().map(|(_, usage)| usage.bytes).sum(),
+            used: self.used(),
             next: self.next_sequence(),
             fence: self.fence(),
             wall: wall(),
+            proof: self.proof().map(Box::new),
+        }
+    }
+
+    /// The grant of the highest fence that came with one.
+    fn proof(&self) -> Option<SignedGrant> {
+        self.reader.meta(META_GRANT).and_then(|bytes| SignedGrant::from_bytes(&bytes).ok())
+    }
+
+    /// Keeps a verified grant, if its fence is the highest so far, before anything is done under it: a restored catalog
+    /// believes a fence only if it sees its own signature on it.
+    pub(crate) async fn keep_proof(&self, signed: &SignedGrant) {
+        let kept = self.proof().map_or_else(Fence::default, |proof| proof.grant.fence);
+        if signed.grant.fence > kept
+            && let Err(error) = self.writer.meta(META_GRANT, signed.to_bytes()).await
+        {
+            // On a full disk a deletion is worth more than the proof of its fence.
+            warn!(%error, "the grant of the highest fence is not kept");
         }
     }
 

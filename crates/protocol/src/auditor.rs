@@ -25,6 +25,7 @@ use crate::{
     outbox::Outbox,
     profile::Profile,
     repair::Repairs,
+    retrieve::Retrievals,
     store::{StoreOp, StoreReply},
 };
 
@@ -32,10 +33,6 @@ pub use crate::commitment::CommitProgress;
 
 /// Between two readings of the nodes' rows: reservations move their `used` without a change of version.
 const NODES_EVERY: Millis = Millis::from_secs(5);
-/// Epochs that a node may be ahead. A catalog restored from an old copy is behind by as many epochs as it was restored
-/// or recovered since; a node that says more lies, and would use up the numbers.
-const EPOCH_JUMP_MAX: u64 = 1 << 16;
-
 /// What an auditor is, checked where the configuration is read.
 #[derive(Clone)]
 pub struct Config {
@@ -72,6 +69,7 @@ pub struct Auditor {
     repairs: Repairs,
     commitments: Commitments,
     debts: Debts,
+    retrievals: Retrievals,
     chores: Chores,
     reading: Option<Token>,
     next_reading: Mono,
@@ -98,6 +96,7 @@ impl Auditor {
             repairs: Repairs::new(),
             commitments: Commitments::default(),
             debts: Debts::default(),
+            retrievals: Retrievals::default(),
             chores,
             reading: None,
             next_reading: Mono(0),
@@ -170,6 +169,10 @@ impl Auditor {
                     self.audits.on_verified(now, token, found, &self.nodes, &mut self.out);
                 }
             }
+            Event::CommitDone(token, outcome) if self.retrievals.owns(token) => {
+                let (retrievals, mut ctx) = self.retrievals(now);
+                retrievals.on_read(token, outcome, &mut ctx);
+            }
             Event::CommitDone(token, outcome) => {
                 let (_, commitments, _, _, mut ctx) = self.parts(now);
                 commitments.on_committed(token, outcome, &mut ctx);
@@ -205,6 +208,14 @@ impl Auditor {
         chores.tick(&mut ctx);
         let (debts, mut ctx) = self.debts(now);
         debts.tick(&mut ctx);
+        let (retrievals, mut ctx) = self.retrievals(now);
+        retrievals.tick(&mut ctx);
+    }
+
+    fn retrievals(&mut self, now: Now) -> (&mut Retrievals, Context<'_>) {
+        let Self { config, nodes, fence, chance, out, retrievals, .. } = self;
+        let Config { cluster, profile, key, .. } = config;
+        (retrievals, Context { now, profile, cluster, key, nodes, fence: *fence, chance: *chance, out })
     }
 
     fn debts(&mut self, now: Now) -> (&mut Debts, Context<'_>) {
@@ -298,6 +309,9 @@ impl Auditor {
         } else if self.debts.owns(token) {
             let (debts, mut ctx) = self.debts(now);
             debts.on_stored(reply, &mut ctx);
+        } else if self.retrievals.owns(token) {
+            let (retrievals, mut ctx) = self.retrievals(now);
+            retrievals.on_stored(token, reply, &mut ctx);
         } else if self.chores.owns(token) {
             let (repairs, _, chores, _, mut ctx) = self.parts(now);
             chores.on_stored(token, reply, repairs, &mut ctx);
@@ -316,6 +330,7 @@ impl Auditor {
         self.repairs.busy(token);
         self.commitments.busy(token, now.mono);
         self.debts.busy(token);
+        self.retrievals.busy(token);
         self.chores.busy(token);
     }
 
@@ -347,20 +362,24 @@ impl Auditor {
         for node in nodes {
             self.audits.command(now, &Command::AuditNow(Some(node)), &self.nodes);
         }
+        let unserved = [self.repairs.take_unserved(), self.commitments.take_unserved()].concat();
+        let (retrievals, ctx) = self.retrievals(now);
+        retrievals.failed(unserved, &ctx);
+        let lost = retrievals.take_lost();
+        if !lost.is_empty() {
+            self.repairs.withheld(lost);
+            self.repairs.look_soon();
+        }
         if let Some(foreign) = self.chores.take_foreign_fence() {
             self.raise(foreign);
         }
     }
 
-    /// A node saw a fence that this catalog never gave out: it is an old copy, and its next leases must be above.
+    /// A node showed a fence that we signed and that this catalog never gave out: it is an old copy, and its next leases must
+    /// be above.
     fn raise(&mut self, foreign: Fence) {
         if foreign <= self.fence || self.raising.is_some() {
             return;
-        }
-        if foreign.epoch > self.fence.epoch.saturating_add(EPOCH_JUMP_MAX) {
-            let what =
-                format!("a node claims to have seen fence {foreign}; ours is {}: it is not believed", self.fence);
-            return self.out.publish(Notice::Trouble { what });
         }
         let what = format!(
             "a node has seen fence {foreign}, above this catalog's {}: the catalog is an old copy; its epoch is raised",

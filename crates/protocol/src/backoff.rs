@@ -33,7 +33,8 @@ impl Backoff {
         self.failures.get(node).is_none_or(|(_, until)| *until <= now)
     }
 
-    /// It failed; asked again not before `least` from now.
+    /// It failed; asked again not before `least` from now, or the longest wait.
+    // Attack: a node that says "in a thousand years" would never be asked for anything again.
     pub(crate) fn failed(&mut self, node: NodeId, least: Millis, now: Mono) {
         let (count, until) = self.failures.entry(node).or_insert((0, now));
         if *until > now {
@@ -41,7 +42,7 @@ impl Backoff {
             return;
         }
         let doubled = FIRST.0 << (*count).min(16);
-        *until = now + Millis(doubled.min(self.longest.0).max(least.0));
+        *until = now + Millis(doubled.max(least.0).min(self.longest.0));
         *count += 1;
     }
 
@@ -68,8 +69,9 @@ mod tests {
             now = free;
         }
         assert_eq!(waits, [1000, 2000, 4000, 5000, 5000, 5000]);
-        // Who says when to come back is believed, however late that is.
-        backoff.failed(node, Millis(9000), now);
-        assert!(!backoff.is_free(&node, now + Millis(8999)));
+        // Who says when to come back is believed, within reason.
+        backoff.failed(node, Millis(u64::MAX), now);
+        assert!(!backoff.is_free(&node, now + Millis(4999)));
+        assert!(backoff.is_free(&node, now + Millis(5000)));
     }
 }

@@ -221,6 +221,23 @@ pub struct RecoverJob {
     pub fence: Fence,
 }
 
+/// Bytes a second that a node gives at least to an auditor that reads a whole shard: half a megabit a second.
+const READ_RATE_MIN: u64 = 64 << 10;
+/// Beside twice what the node has: a pool of our own that is full is no fault of the node's.
+const JOB_GRACE: Millis = Millis::from_secs(60);
+/// Before the first byte of a whole shard.
+const READ_BEGINS: Millis = Millis::from_secs(30);
+
+/// How long a node has to give a whole shard of `len` bytes to the auditor. Slower is as good as silent: a repair waits for it.
+pub const fn read_within(len: u64) -> Millis {
+    Millis(READ_BEGINS.0 + len.saturating_mul(1000) / READ_RATE_MIN)
+}
+
+/// How long a driver has for a job whose node has `within`, before the core takes it for forgotten: computing, and its turn.
+pub(crate) const fn job_within(within: Millis) -> Millis {
+    Millis(within.0.saturating_mul(2).saturating_add(JOB_GRACE.0))
+}
+
 /// How a recovery ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecoverOutcome {
@@ -228,7 +245,7 @@ pub struct RecoverOutcome {
     pub placed: Vec<(ShardIndex, Receipt)>,
     /// Sources whose bytes were not what their CID says, or whose node admitted damage.
     pub bad_sources: Vec<ShardIndex>,
-    /// Sources that did not answer.
+    /// Sources that did not answer, refused, or took longer than [`read_within`].
     pub silent_sources: Vec<ShardIndex>,
     /// Targets that could not be written, and why.
     pub failed_targets: Vec<(ShardIndex, String)>,

@@ -24,6 +24,7 @@ pub mod put;
 pub mod recover;
 pub mod repair;
 pub mod responder;
+mod retrieve;
 pub mod set;
 pub mod store;
 pub mod upload;

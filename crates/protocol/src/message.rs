@@ -224,10 +224,12 @@ pub struct NodeStat {
     pub used: u64,
     /// The next sequence it will give.
     pub next: Sequence,
-    /// The highest fence it saw.
+    /// The highest fence it saw, by its own word.
     pub fence: Fence,
     /// Its clock.
     pub wall: Wall,
+    /// The grant of the highest fence that came with one: that fence at least was given out.
+    pub proof: Option<Box<SignedGrant>>,
 }
 
 /// Small records that lie beside the shards, so that the nodes alone can rebuild a catalog.

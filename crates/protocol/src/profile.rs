@@ -12,6 +12,9 @@ pub struct Profile {
     pub fold_every: Millis,
     /// Between two samples of a node.
     pub sample_every: Millis,
+    /// Between two audits of a node that clients ask for: each reads all that the node holds, and any member of the
+    /// cluster may ask.
+    pub asked_every: Millis,
     /// Leaves in a sample.
     pub sample_leaves: u16,
     /// How long a node has for an answer to a sample or a judge's question.
@@ -63,6 +66,8 @@ impl Profile {
             name: "production".into(),
             fold_every: hours(24),
             sample_every: hours(1),
+            // Six an hour: soon enough to see what a mended disk is worth, and below what keeps a disk from its work.
+            asked_every: minutes(10),
             sample_leaves: 64,
             answer_within: Millis::from_secs(60),
             fold_per_gib: Millis::from_secs(30),
@@ -93,6 +98,7 @@ impl Profile {
             name: "demo".into(),
             fold_every: Millis::from_secs(3),
             sample_every: Millis::from_secs(2),
+            asked_every: Millis::from_secs(1),
             sample_leaves: 16,
             answer_within: Millis::from_secs(4),
             fold_per_gib: Millis::from_secs(30),

@@ -275,6 +275,9 @@ impl World {
         self.marks[node].lied = true;
         self.nodes[node].liar.begin(lie);
         self.queue_in(span, Event::Repent { node });
+        let id = self.nodes[node].id;
+        let denies = lie == Lie::Deny && self.catalog.places().any(|place| place.node == id);
+        self.marks[node].denies = denies.then_some(self.now);
         if lie == Lie::DropKept {
             let held: Vec<ShardId> = self.held(node).into_iter().collect();
             let mut gone = BTreeSet::new();
@@ -308,7 +311,7 @@ impl World {
             self.started(node);
             self.repent(node);
             let mark = &mut self.marks[node];
-            (mark.cut_until, mark.skew) = (0, 0);
+            (mark.cut_until, mark.skew, mark.denies) = (0, 0, None);
             if self.nodes[node].is_read_only() {
                 self.kill(node, 200);
             }

@@ -27,6 +27,8 @@ pub(crate) enum Lie {
     Garbage,
     /// "Too busy", always.
     Refuse,
+    /// "You may not", to every challenge, in a status that nobody signs.
+    Deny,
     /// Keeps nothing of what it takes, and claims all of it.
     DropPuts,
     /// Has thrown shards away and claims them.
@@ -39,9 +41,13 @@ pub(crate) enum Lie {
     FalseList,
     /// Does not answer to a secret that it was told.
     Mute,
+    /// Proves honestly, and gives the auditor no shard to read.
+    Withhold,
+    /// Says that it saw a fence that nobody gave out; its proofs are honest.
+    HighFence,
 }
 
-pub(crate) const LIES: [Lie; 13] = [
+pub(crate) const LIES: [Lie; 16] = [
     Lie::WrongProof,
     Lie::Replay,
     Lie::Stale,
@@ -56,6 +62,9 @@ pub(crate) const LIES: [Lie; 13] = [
     // Drawn more often: it has to meet a shard on its way to commitments.
     Lie::FalseList,
     Lie::Mute,
+    Lie::Deny,
+    Lie::Withhold,
+    Lie::HighFence,
 ];
 
 impl Lie {
@@ -73,6 +82,9 @@ impl Lie {
             Lie::Mismatch => "lie: another set",
             Lie::FalseList => "lie: false list",
             Lie::Mute => "lie: silent to a secret",
+            Lie::Deny => "lie: denies every challenge",
+            Lie::Withhold => "lie: proves and does not serve",
+            Lie::HighFence => "lie: made-up fence",
         }
     }
 
@@ -160,11 +172,13 @@ pub(crate) fn answer(
             None => return Err(SendFailure::Timeout),
         },
         Some(Lie::Garbage) => return Err(SendFailure::Malformed("no answer at all".into())),
+        Some(Lie::Deny) => return Err(SendFailure::Denied("no challenge is answered here".into())),
         Some(Lie::Refuse) => sign(AnswerBody::Refused { retry_after: Millis(200) }),
         Some(Lie::Mismatch) => sign(AnswerBody::SetMismatch { digest: [7; 32], count: 1 }),
-        Some(Lie::DropPuts | Lie::DropKept | Lie::BadReads | Lie::FalseList | Lie::Mute) | None => {
-            node.answer(challenge, setup, &[])
-        }
+        Some(
+            Lie::DropPuts | Lie::DropKept | Lie::BadReads | Lie::FalseList | Lie::Mute | Lie::Withhold | Lie::HighFence,
+        )
+        | None => node.answer(challenge, setup, &[]),
     };
     Ok(NodeReply::Answer(Box::new(said)))
 }

@@ -36,6 +36,7 @@ mod faults;
 mod jobs;
 mod liar;
 mod lists;
+mod mark;
 mod message;
 mod network;
 mod node;

@@ -2,6 +2,7 @@
 //! daemon decides between them (grants, fences, what a put of a known shard means) is played here
 //! by the same rules, one call at a time.
 
+mod fences;
 mod lists;
 mod prove;
 mod records;
@@ -24,13 +25,12 @@ use holdfast_volume::{
 use merkle_cid::{Builder, Root};
 
 use crate::{
-    liar::Liar,
+    liar::{Liar, Lie},
     message::{Got, Reply, Request},
 };
 
 const SHARD_KIND: u8 = 0;
 const FENCE_KIND: u8 = 65;
-const META_FENCE: u8 = 1;
 const COMMON: Namespace = Namespace([0; 32]);
 /// An expired grant is honoured for this long, as by the daemon.
 const GRANT_SKEW_MS: u64 = 60_000;
@@ -235,38 +235,6 @@ impl Node {
         Ok(*grant)
     }
 
-    fn fence(&self) -> Fence {
-        let meta = self.volume.as_ref().and_then(|volume| volume.meta(META_FENCE));
-        meta.and_then(|bytes| bytes.try_into().ok()).map(Fence::from_bytes).unwrap_or_default()
-    }
-
-    fn raise(&mut self, fence: Fence) -> Result<(), SendFailure> {
-        if fence > self.fence() {
-            self.change(|volume| volume.set_meta(META_FENCE, &fence.to_bytes()))?;
-        }
-        Ok(())
-    }
-
-    /// The fence that something was last written under.
-    fn guard(&self, key: Key) -> Option<Fence> {
-        let reader = self.reader()?;
-        let len = reader.stat(&key)?.len.min(Fence::LEN as u64);
-        let read = reader.read(&key, 0..len).ok().filter(|read| read.damaged.is_empty())?;
-        Some(Fence::from_bytes(read.bytes.as_slice().try_into().ok()?))
-    }
-
-    fn admit(&self, fence: Fence, guard: Key) -> Result<(), SendFailure> {
-        let denied =
-            |seen: Fence| Err(SendFailure::Denied(format!("expected a fence of {seen} or above, got {fence}")));
-        if fence.epoch < self.fence().epoch {
-            return denied(self.fence());
-        }
-        match self.guard(guard) {
-            Some(last) if fence < last => denied(last),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     fn put(
         &mut self,
         signed: &SignedGrant,
@@ -275,6 +243,7 @@ impl Node {
         wall: Wall,
     ) -> Result<Receipt, SendFailure> {
         let grant = self.grant(signed, Operation::Put, wall)?;
+        self.keep_proof(signed)?;
         let shard = ShardId::from_bytes(grant.content);
         let key = shard_key(&shard);
         let reader = self.reader().ok_or(SendFailure::Unreachable)?;
@@ -333,6 +302,9 @@ impl Node {
 
     fn get(&mut self, shard: &ShardId, range: ByteRange) -> Got {
         let Some(reader) = self.reader() else { return Got::Failed(SendFailure::Unreachable) };
+        if self.liar.lies(Lie::Withhold) {
+            return Got::Failed(SendFailure::Denied("nothing is read here".into()));
+        }
         if self.liar.serves_garbage() {
             return Got::Bytes { bytes: vec![0x55; range.len() as usize].into(), damaged: Vec::new() };
         }
@@ -355,6 +327,7 @@ impl Node {
 
     fn delete(&mut self, signed: &SignedGrant, wall: Wall) -> Result<(), SendFailure> {
         let grant = self.grant(signed, Operation::Delete, wall)?;
+        self.keep_proof(signed)?;
         if let Some(kind) = RecordKind::from_u8(grant.kind) {
             return self.drop_record(kind, grant.content, grant.fence);
         }
@@ -397,7 +370,12 @@ impl Node {
         let (volume, incarnation) = self.identity();
         let used = self.reader().map_or(0, |reader| reader.usages().iter().map(|(_, usage)| usage.bytes).sum());
         let next = self.entries_from(Sequence(0), usize::MAX).last().map_or(Sequence(0), |last| last.sequence);
-        NodeStat { node: self.id, volume, incarnation, capacity: self.capacity, used, next, fence: self.fence(), wall }
+        let mut fence = self.fence();
+        if self.liar.lies(Lie::HighFence) {
+            fence.epoch += 3;
+        }
+        let proof = self.proof().map(Box::new);
+        NodeStat { node: self.id, volume, incarnation, capacity: self.capacity, used, next, fence, wall, proof }
     }
 }
 

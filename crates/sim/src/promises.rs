@@ -7,6 +7,8 @@
 //! | what the catalog says a node holds, it holds, unless we damaged it | after every event; bytes every 2.5 s |
 //! | a read gives the object's bytes or none | every read |
 //! | what was deleted does not come back, were the catalog rebuilt from the nodes | four times after each deletion, and at the end |
+//! | a node that answers no challenge does not keep its place | when a denier stops denying |
+//! | no node's word alone raises the epoch | every raise |
 //! | whole within a bound once faults stop; what was deleted is gone, with its records; damage has a verdict | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +126,9 @@ impl Ledger {
     }
 }
 
+/// By then a node that denies every challenge is contained: a round of samples, the refusals that are taken, and some.
+const DENIED_MAX: u64 = 10_000;
+
 const HONEST: &str = "no fault-free node is judged corrupt or missing";
 const HELD: &str = "what the catalog says an undamaged node holds, it holds";
 
@@ -140,6 +145,10 @@ impl World {
             }
             (StoreOp::SetCommitment { segment, index, to, .. }, StoreReply::Done) => {
                 self.look_at_acceptance(*segment, *index, to);
+            }
+            // Nobody ever puts an old copy in the catalog's place.
+            (StoreOp::RaiseEpoch { above }, StoreReply::Epoch(_)) if *above > 0 => {
+                self.break_promise("no node's word alone raises the epoch", format!("above {above}"));
             }
             (StoreOp::DeleteObject { id, .. }, StoreReply::Done) => {
                 if let Some(known) = self.ledger.objects.get_mut(id) {
@@ -233,6 +242,23 @@ impl World {
         if given_up && !mark.away && self.plan.is_calm() && !harmed {
             let what = format!("node {at} was given up as {:?}, and could be reached all the time", verdict.outcome);
             self.break_promise("no node that can be reached loses its standing", what);
+        }
+    }
+
+    /// A node denied every challenge until now.
+    pub(crate) fn look_at_denial(&mut self, at: usize) {
+        let Some(since) = self.marks[at].denies.take() else { return };
+        let ours = ["auditor crash", "auditor crash mid-step", "clock jump", "failing catalog"];
+        let ours = ours.iter().any(|kind| self.report.kinds.contains_key(kind));
+        if ours || self.marks[at].away || self.now - since < DENIED_MAX {
+            return;
+        }
+        let id = self.nodes[at].id;
+        let row = self.catalog.nodes().into_iter().find(|row| row.id == id);
+        *self.report.kinds.entry("denier found out").or_default() += 1;
+        if row.is_some_and(|row| row.life == NodeLife::Active) {
+            let what = format!("node {at} has denied every challenge for {} ms and is active", self.now - since);
+            self.break_promise("a node that answers no challenge does not keep its place", what);
         }
     }
 

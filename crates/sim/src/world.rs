@@ -1,14 +1,11 @@
 //! The clock, the queue, the processes. Events happen one after the other, by time and then by
 //! number; after each, what was promised is looked at.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_kzg::Setup;
 use holdfast_protocol::{effect::Event as CoreEvent, message::Answer, verify::CheckedList};
-use holdfast_types::{Mono, NodeId, Now, ShardId, Wall, ZoneName};
+use holdfast_types::{Mono, NodeId, Now, Wall, ZoneName};
 use holdfast_volume::Identity;
 
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
     catalog::{Breach, Catalog},
     chance::Chance,
     client::Session,
+    mark::Mark,
     message::{Api, Peer, Purpose, Reply, Request},
     network::{Call, reply_word, word},
     node::Node,
@@ -89,38 +87,6 @@ pub(crate) enum Event {
     /// The catalog burns, for a moment.
     Burn,
     Quiet,
-}
-
-/// What is known of a node from outside.
-#[derive(Default)]
-pub(crate) struct Mark {
-    /// Shards that damage or lies have hit here.
-    pub(crate) harmed: BTreeSet<ShardId>,
-    /// Nobody can say what it holds: its journal was hit, its disk replaced.
-    pub(crate) wild: bool,
-    /// Its disk was replaced at some time: that all is missing then is the truth.
-    pub(crate) wiped: bool,
-    /// It lied at some time.
-    pub(crate) lied: bool,
-    /// It was away at some time: silence is no wonder.
-    pub(crate) away: bool,
-    /// Cut off until then.
-    pub(crate) cut_until: u64,
-    /// Its wall clock's error.
-    pub(crate) skew: i64,
-    /// What it holds may have changed since somebody looked.
-    pub(crate) changed: bool,
-    /// Shards that it has ever given a receipt for.
-    pub(crate) took: BTreeSet<ShardId>,
-    /// Its journal rotted, and it was not started since.
-    pub(crate) rotten: bool,
-    /// Its journal rotted at some time.
-    pub(crate) rotted: bool,
-    /// Its disk was damaged at some time: any record may be gone.
-    pub(crate) hit: bool,
-    /// Its process is down until something starts it.
-    pub(crate) down: bool,
-    pub(crate) registered: bool,
 }
 
 /// Everything.
@@ -302,7 +268,10 @@ impl World {
                 self.queue_in(0, Event::Tick { life: self.auditor.life });
             }
             Event::Announce { node } => self.announce(node),
-            Event::Repent { node } => self.repent(node),
+            Event::Repent { node } => {
+                self.look_at_denial(node);
+                self.repent(node);
+            }
             Event::RoomAgain { node } => self.nodes[node].disk.full_from(None),
             Event::Idle => self.idle(),
             Event::Burn => self.look_at_records(false),

@@ -5,7 +5,8 @@
 //! and nothing is decided by host names or addresses, because those change. Both ends of a
 //! connection verify the other's certificate, speak TLS 1.3 only, and between our own binaries
 //! agree on keys by X25519MLKEM768, so that what is recorded today stays closed to a quantum
-//! adversary. There is no plaintext port.
+//! adversary. There is no plaintext port but one, closed by default: [`scrape`], which gives
+//! numbers and takes nothing.
 //!
 //! ```text
 //!  ClusterCa ──issue──► Issued ──► TlsMaterial ──┬─► Listener ─► tonic server ─► peer(&request)
@@ -27,6 +28,7 @@ mod name;
 mod occupancy;
 mod pki;
 mod request;
+pub mod scrape;
 mod server;
 mod tls;
 

@@ -151,6 +151,11 @@ impl SignedGrant {
         Ok(Self { grant, signature })
     }
 
+    /// Whether `auditor` gave it at some time, to whomever: what it says of the past, expired or not.
+    pub fn is_signed_by(&self, auditor: &PublicKey) -> bool {
+        auditor.verify(&self.grant.transcript(), &self.signature).is_ok()
+    }
+
     /// The grant, if `auditor` signed it, `node` is the one it names, and it has not expired by
     /// more than `skew_ms` at `wall`.
     pub fn verify(&self, auditor: &PublicKey, node: &NodeId, wall: Wall, skew_ms: u64) -> Result<&Grant, GrantError> {

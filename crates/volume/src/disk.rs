@@ -58,6 +58,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Whatever the machine says, an unreadable sector for example.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
+    /// Says that these bytes will be read soon. A hint; whatever goes wrong with it shows when they are.
+    fn will_need(&self, _offset: u64, _len: u64) {}
+
     /// Writes all of `bytes` at `offset`; the file grows, with zeros between.
     ///
     /// # Errors

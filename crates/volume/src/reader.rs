@@ -120,26 +120,48 @@ impl Reader {
         self.shared.read().meta(key).map(<[u8]>::to_vec)
     }
 
+    /// Says that bytes `range` of a record will be read soon, so that the disk may begin. Nothing is promised, and a
+    /// record that is not there is none the worse for it.
+    pub fn will_need(&self, key: &Key, range: Range<u64>) {
+        if let Some(Found { record, file: Some(file) }) = self.find(key) {
+            let (start, end) = (range.start.min(record.len), range.end.min(record.len));
+            file.will_need(record.offset + start, end.saturating_sub(start));
+        }
+    }
+
     /// Reads bytes `range` of a record and verifies every piece they touch.
     ///
     /// # Errors
     /// [`VolumeError::NotFound`], [`VolumeError::OutOfRange`]. Damage is not an
     /// error: it is named in the answer, and the rest is there.
     pub fn read(&self, key: &Key, range: Range<u64>) -> Result<Read, VolumeError> {
+        let mut bytes = Vec::new();
+        let damaged = self.read_into(key, range, &mut bytes)?;
+        Ok(Read { bytes, damaged })
+    }
+
+    /// As [`Reader::read`], into `bytes`, whatever is in it: who reads much spares the pages of a new buffer each time.
+    /// Gives what is damaged.
+    ///
+    /// # Errors
+    /// As there; `bytes` is then as before.
+    pub fn read_into(&self, key: &Key, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<Vec<Range<u64>>, VolumeError> {
         let found = self.find(key).ok_or(VolumeError::NotFound { key: *key })?;
         let len = found.record.len;
         if range.start > range.end || range.end > len || range.end - range.start > READ_LEN_MAX {
             return Err(VolumeError::OutOfRange { key: *key, range, len, max: READ_LEN_MAX });
         }
         if range.is_empty() {
-            return Ok(Read { bytes: Vec::new(), damaged: Vec::new() });
+            bytes.clear();
+            return Ok(Vec::new());
         }
         let first = (range.start / PIECE_LEN) as u32;
         let last = ((range.end - 1) / PIECE_LEN) as u32;
         let start = piece_range(len, first).start;
-        let mut bytes = vec![0; (piece_range(len, last).end - start) as usize];
+        // What is in it is overwritten.
+        bytes.resize((piece_range(len, last).end - start) as usize, 0);
         let mut good = Vec::new();
-        read_run(&found, first, &mut bytes, &mut good);
+        read_run(&found, first, bytes, &mut good);
         let mut damaged = Vec::new();
         for (index, _) in (first..).zip(&good).filter(|(_, good)| !**good) {
             let piece = piece_range(len, index);
@@ -148,7 +170,7 @@ impl Reader {
         }
         bytes.truncate((range.end - start) as usize);
         bytes.drain(..(range.start - start) as usize);
-        Ok(Read { bytes, damaged })
+        Ok(damaged)
     }
 
     /// All pieces of the records `keys`, in the order they lie on the disk, with

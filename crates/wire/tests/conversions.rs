@@ -198,6 +198,16 @@ fn spec() -> impl Strategy<Value = SegmentSpec> {
     )
 }
 
+fn commitment() -> impl Strategy<Value = Option<ShardCommitment>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(ShardCommitment::Pending)),
+        Just(Some(ShardCommitment::Accepted(Provenance::AuditorRead))),
+        Just(Some(ShardCommitment::Accepted(Provenance::ClientWitness))),
+        Just(Some(ShardCommitment::Accepted(Provenance::LinkSampled))),
+    ]
+}
+
 fn location() -> impl Strategy<Value = SegmentLocation> {
     let standing = prop_oneof![
         Just(Standing::Good),
@@ -212,17 +222,18 @@ fn location() -> impl Strategy<Value = SegmentLocation> {
             Standing::Damaged(steps.into_iter().map(&mut range).collect())
         }),
     ];
-    let shard = (bytes32(), contact(), standing, option::of(signed_grant()), any::<bool>());
+    let shard = (bytes32(), contact(), standing, option::of(signed_grant()), any::<bool>(), commitment());
     (spec(), 1..20u16, 1..20u16, vec(shard, 0..8)).prop_map(|(spec, data, parity, shards)| {
         let code = Code::new(data, parity).expect("small");
         let shards = shards.into_iter().take(code.total().into()).enumerate();
-        let shards = shards.map(|(index, (shard, node, standing, grant, silent))| ShardLocation {
+        let shards = shards.map(|(index, (shard, node, standing, grant, silent, commitment))| ShardLocation {
             index: ShardIndex(index as u16),
             shard: ShardId::from_bytes(shard),
             node,
             standing,
             grant,
             silent,
+            commitment,
         });
         SegmentLocation {
             id: spec.id,
@@ -514,4 +525,16 @@ fn an_object_under_another_name_is_refused() {
         |records: ObjectRecords| ObjectRecords::try_from(crossed(pb::auditor::v1::GetObjectResponse::from(records)));
     assert_eq!(cross(good.clone()), Ok(good));
     assert_eq!(refused(cross(records(ObjectId(Root::of(b"other"))))), "manifest");
+}
+
+#[test]
+fn audits_on_their_way_come_back_with_those_that_must_wait() {
+    let run = RunAudit {
+        nodes: vec![NodeId([1; 32])],
+        after: VerdictId(7),
+        too_soon: vec![NodeId([2; 32]), NodeId([3; 32])],
+        wait: Millis(9),
+    };
+    let bytes = pb::auditor::v1::RunAuditResponse::from(&run).encode_to_vec();
+    assert_eq!(RunAudit::try_from(pb::auditor::v1::RunAuditResponse::decode(&bytes[..]).unwrap()), Ok(run));
 }

@@ -23,6 +23,7 @@ pub(super) struct Built {
     pub(super) holdfast: PathBuf,
     pub(super) peers: PathBuf,
     pub(super) rounds: PathBuf,
+    pub(super) reading: PathBuf,
     /// Where the peers' packages are built: the peers' process starts the one with `simd-accel` from there.
     pub(super) peers_target: PathBuf,
 }
@@ -50,14 +51,15 @@ pub(super) fn build(place: &Place) -> Result<Built, String> {
         peers: executable(&["build", "--manifest-path", &peers], &peers_target, "holdfast-peers")?,
         rounds: {
             executable(&["build", "--manifest-path", &simd], &peers_target, "holdfast-simd-accel-peer")?;
-            executable(
-                &["build", "--package", "holdfast-benches", "--bench", "audit_round"],
-                &place.target,
-                "audit_round",
-            )?
+            bench(place, "audit_round")?
         },
+        reading: bench(place, "reading")?,
         peers_target,
     })
+}
+
+fn bench(place: &Place, name: &str) -> Result<PathBuf, String> {
+    executable(&["build", "--package", "holdfast-benches", "--bench", name], &place.target, name)
 }
 
 /// Builds one thing and answers where its executable is.

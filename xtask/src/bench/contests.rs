@@ -29,8 +29,8 @@ pub(super) struct Contests {
     pub(super) rows: Vec<Row>,
 }
 
-/// The name of the paths that every processor has.
-const PLAIN: &str = "plain";
+/// The name of the proofs' path with IFMA.
+const PROOFS_FAST: &str = "avx512-ifma";
 /// The name of the coding path with GFNI.
 const CODING_FAST: &str = "gfni512";
 
@@ -105,7 +105,7 @@ impl Contests {
     pub(super) fn goal(&self, row: &Row) -> f64 {
         let fast = match row.key.as_str() {
             "rs_encode_vs_simd_accel" | "rs_reconstruct_vs_simd_accel" => self.coding_path == CODING_FAST,
-            _ => self.proofs_path != PLAIN,
+            _ => self.proofs_path == PROOFS_FAST,
         };
         GOALS.iter().find(|goal| goal.key == row.key).map_or(1.0, |goal| if fast { goal.fast } else { goal.plain })
     }

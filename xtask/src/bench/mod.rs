@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! benches/peers (a build of its own) ─► ratios ─┐
-//! benches/audit_round ─► growth ────────────────┼─► Report ─► docs/performance.md, docs/performance-*.svg, JSON
+//! benches/audit_round ─► growth ────────────────┤
+//! benches/reading ─► fold beside plain reads ───┼─► Report ─► docs/performance.md, docs/performance-*.svg, JSON
 //! the shipped binary: 16 nodes, put, get ───────┘
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! | `contests` | what `benches/peers` found |
 //! | `cluster` | a cluster of processes, and what putting and getting takes |
 //! | `rounds` | what `benches/audit_round` found |
+//! | `reading` | what `benches/reading` found |
 //! | `page`, `plot` | what is written |
 //!
 //! Children's output goes to standard error; only the object goes to standard output.
@@ -21,6 +23,7 @@ mod cluster;
 mod contests;
 mod page;
 mod plot;
+mod reading;
 mod rounds;
 
 use std::{path::Path, time::Instant};
@@ -39,6 +42,7 @@ struct Report {
     contests: contests::Contests,
     cluster: cluster::Figures,
     rounds: rounds::Rounds,
+    reading: reading::Reading,
     seconds: f64,
 }
 
@@ -57,6 +61,7 @@ pub(crate) fn report(words: &[String]) -> Result<(), String> {
     let began = Instant::now();
     let contests = contests::run(&built, quick)?;
     let rounds = rounds::run(&built, quick)?;
+    let reading = reading::run(&built, quick)?;
     let cluster = cluster::run(&place, &built, quick)?;
     let report = Report {
         quick,
@@ -66,6 +71,7 @@ pub(crate) fn report(words: &[String]) -> Result<(), String> {
         contests,
         cluster,
         rounds,
+        reading,
         seconds: began.elapsed().as_secs_f64(),
     };
     let object = report.object()?;
@@ -94,6 +100,7 @@ impl Report {
             let works = contests.rows.iter().filter(|other| other.key == row.key).map(|other| json!(other.work));
             sizes.insert(row.key.clone(), works.collect());
         }
+        sizes.insert("fold_vs_disk".into(), json!(self.reading.bytes));
         sizes.insert("put_mb_per_s".into(), json!(cluster.large_bytes));
         sizes.insert("get_mb_per_s".into(), json!(cluster.large_bytes));
         sizes.insert("commit_backlog_core_seconds".into(), json!(cluster.backlog_bytes));
@@ -117,6 +124,7 @@ impl Report {
             "rs_reconstruct_vs_simd_accel": contests.ratio("rs_reconstruct_vs_simd_accel")?,
             "merkle_vs_blake3": contests.ratio("merkle_vs_blake3")?,
             "pipeline_gb_per_s": rounded(contests.row("pipeline_gb_per_s")?.rate()?),
+            "fold_vs_disk": rounded(self.reading.ratio()),
             "put_mb_per_s": rounded(cluster.put_mb_per_s),
             "get_mb_per_s": rounded(cluster.get_mb_per_s),
             "small_puts_per_s": rounded(cluster.small_puts_per_s),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, contests::Contests};
+use super::{Report, contests::Contests, reading};
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
@@ -23,6 +23,7 @@ pub(super) fn page(report: &Report) -> String {
         report.commit, report.machine, report.contests.proofs_path, report.contests.coding_path, report.seconds,
     );
     comparisons(&mut out, &report.contests);
+    reading_of(&mut out, report);
     end_to_end(&mut out, report);
     round(&mut out, report);
     out
@@ -61,6 +62,26 @@ fn time(seconds: f64) -> String {
 
 fn per_second(gb: f64) -> String {
     if gb < 0.1 { format!("{:.1} MB/s", gb * 1e3) } else { format!("{gb:.2} GB/s") }
+}
+
+fn reading_of(out: &mut String, report: &Report) {
+    let found = &report.reading;
+    let _ = write!(
+        out,
+        "## Reading\n\n\
+         `benches/reading`: a full fold of a volume of {} MiB by the code that answers challenges, beside plain reads of the same files, in turn,\n\
+         each with a cold cache. One thread; the rate is of the payload.\n\n\
+         | what | found | goal |\n|---|--:|--:|\n\
+         | plain sequential reads | {:.0} MB/s | – |\n\
+         | full fold | {:.0} MB/s, {:.2} of that | {:.1} |\n\
+         | memory of the pass | {:.0} MB | – |\n\n",
+        found.bytes >> 20,
+        found.plain_mb_per_s,
+        found.fold_mb_per_s,
+        found.ratio(),
+        reading::GOAL,
+        found.memory_mb,
+    );
 }
 
 fn end_to_end(out: &mut String, report: &Report) {

@@ -8,7 +8,8 @@ use holdfast_protocol::{
     model::Verdict,
     store::{StoreOp, StoreReply},
 };
-use holdfast_types::{NodeId, Sequence, VerdictId};
+use holdfast_transport::{Role, require_role};
+use holdfast_types::{Millis, NodeId, Sequence, VerdictId};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{ListVerdicts, RunAudit, WatchVerdicts, verdict_message},
@@ -18,7 +19,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Api, STREAM_DEPTH, Streamed, may_look, unexpected};
+use super::{Api, STREAM_DEPTH, Streamed, allowance::Asked, may_look, unexpected};
 
 /// Exceptions of one verdict in a message: 64 verdicts of them stay below the frame.
 const EXCEPTIONS_IN_PAGE: usize = 64;
@@ -37,6 +38,11 @@ impl AuditService for Api {
 
     async fn run_audit(&self, request: Request<pb::RunAuditRequest>) -> Result<Response<pb::RunAuditResponse>, Status> {
         may_look(&request)?;
+        // The auditor's own people are not kept from looking.
+        let every = match require_role(&request, &[Role::Client, Role::Gateway]) {
+            Ok(_) => self.0.profile.asked_every,
+            Err(_) => Millis(0),
+        };
         let wanted = Option::<NodeId>::try_from(request.into_inner())?;
         let nodes = self.nodes().await?;
         if let Some(id) = wanted
@@ -57,8 +63,17 @@ impl AuditService for Api {
                 nodes.push(node);
             }
         }
-        self.0.command(Command::AuditNow(wanted));
-        Ok(Response::new((&RunAudit { nodes, after }).into()))
+        let Asked { now, too_soon, wait } = self.1.audits(nodes, self.0.clock.now().mono, every);
+        if now.is_empty() && !too_soon.is_empty() {
+            let message = format!(
+                "expected to be asked for an audit of the same node once in {every}, was asked sooner; `audit ls` shows its last verdicts, ask again in {wait}"
+            );
+            return Err(WireError::new(ErrorCode::Exhausted, message).retry_after(wait).into());
+        }
+        for node in &now {
+            self.0.command(Command::AuditNow(Some(*node)));
+        }
+        Ok(Response::new((&RunAudit { nodes: now, after, too_soon, wait }).into()))
     }
 
     async fn list_verdicts(

@@ -1,6 +1,7 @@
 //! The gRPC API. Each call checks who asks, decodes, asks the catalog, and tells the core what changed.
 //! What must be decided is decided in `holdfast_protocol::upload` or in the store's operation.
 
+mod allowance;
 mod audits;
 mod objects;
 mod registry;
@@ -27,24 +28,34 @@ use holdfast_wire::{
     },
 };
 use std::collections::BTreeMap;
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Status, server::NamedService, service::Routes};
 
 use crate::shared::Shared;
+use allowance::Allowance;
 
 /// Messages between a stream's producer and a slow reader.
 const STREAM_DEPTH: usize = 16;
 
 type Streamed<T> = BoxStream<'static, Result<T, Status>>;
 
-/// All services over one state.
+/// All services over one state, and what their callers may take of it.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Shared>);
+pub(crate) struct Api(Arc<Shared>, Arc<Allowance>);
+
+/// What the services are called, for those who ask after their health.
+pub(crate) const SERVICES: [&str; 5] = [
+    ObjectServiceServer::<Api>::NAME,
+    RegistryServiceServer::<Api>::NAME,
+    AuditServiceServer::<Api>::NAME,
+    RepairServiceServer::<Api>::NAME,
+    StatusServiceServer::<Api>::NAME,
+];
 
 /// The API's services, with their message bounds.
-pub(crate) fn routes(shared: &Arc<Shared>) -> Routes {
+pub(crate) fn routes(api: &Api) -> Routes {
     macro_rules! bounded {
         ($server:ident) => {
-            $server::new(Api(Arc::clone(shared)))
+            $server::new(api.clone())
                 .max_decoding_message_size(MESSAGE_LEN_MAX)
                 .max_encoding_message_size(MESSAGE_LEN_MAX)
         };
@@ -57,6 +68,10 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Routes {
 }
 
 impl Api {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::clone(shared), Arc::new(Allowance::new()))
+    }
+
     /// Asks the catalog; its refusals become errors for the caller.
     async fn ask(&self, op: StoreOp) -> Result<StoreReply, Status> {
         match self.0.ask(op).await {

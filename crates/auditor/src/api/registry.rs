@@ -1,15 +1,17 @@
 //! Nodes: how they join, and how people see them.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{
     effect::Command,
-    model::{CommitmentState, NodeLife, NodeRow, Standing},
+    model::{CommitmentState, Debt, NodeLife, NodeRow, Standing},
     store::{ROWS_MAX, StoreOp, StoreReply},
 };
 use holdfast_transport::{Role, require_role};
-use holdfast_types::{NodeId, Sequence, Wall};
+use holdfast_types::{BLOB_LEN, NodeId, Sequence, Wall};
 use holdfast_wire::{
     ErrorCode, WireError,
-    convert::{ListNodes, NodeHolding, Registered, Registration},
+    convert::{ListNodes, NodeBacklog, NodeHolding, Registered, Registration},
     pb::auditor::v1::{self as pb, registry_service_server::RegistryService},
 };
 use tonic::{Request, Response, Status};
@@ -63,7 +65,8 @@ impl RegistryService for Api {
         let ListNodes { after, limit } = ListNodes::try_from(request.into_inner())?;
         let nodes = self.nodes().await?;
         let past = nodes.values().filter(|row| after.is_none_or(|after| row.id > after));
-        let nodes = past.take(limit as usize).map(Into::into).collect();
+        let backlogs = self.backlogs().await?;
+        let nodes = past.take(limit as usize).map(|row| node(row, &backlogs)).collect();
         Ok(Response::new(pb::ListNodesResponse { nodes }))
     }
 
@@ -79,7 +82,13 @@ impl RegistryService for Api {
             .into());
         };
         let holding = self.holding(id).await?;
-        Ok(Response::new(pb::GetNodeResponse { node: Some(row.into()), holding: Some(holding.into()) }))
+        let owes = NodeBacklog {
+            shards: holding.pending_commitments,
+            bytes: holding.pending_bytes,
+            core_time: self.commit_time(at_least(holding.pending_commitments, holding.pending_bytes)),
+        };
+        let node = node(row, &BTreeMap::from([(id, owes)]));
+        Ok(Response::new(pb::GetNodeResponse { node: Some(node), holding: Some(holding.into()) }))
     }
 }
 
@@ -99,6 +108,18 @@ impl Api {
             }
         }
         Err(WireError::new(ErrorCode::Retry, "the node's row changes too fast; register again").into())
+    }
+
+    /// What each node owes; those that owe nothing are left out. An index holds the pending placements.
+    async fn backlogs(&self) -> Result<BTreeMap<NodeId, NodeBacklog>, Status> {
+        let debts = match self.ask(StoreOp::CommitmentDebts).await? {
+            StoreReply::Debts(debts) => debts,
+            other => return Err(unexpected(&other)),
+        };
+        let backlog = |Debt { node, shards, bytes }| {
+            (node, NodeBacklog { shards, bytes, core_time: self.commit_time(at_least(shards, bytes)) })
+        };
+        Ok(debts.into_iter().map(backlog).collect())
     }
 
     async fn holding(&self, node: NodeId) -> Result<NodeHolding, Status> {
@@ -127,6 +148,16 @@ impl Api {
             }
         }
     }
+}
+
+/// Blobs of so many shards with so many bytes: at least, since each shard may end in one that is not full.
+fn at_least(shards: u64, bytes: u64) -> u64 {
+    bytes.div_ceil(BLOB_LEN).max(shards)
+}
+
+fn node(row: &NodeRow, backlogs: &BTreeMap<NodeId, NodeBacklog>) -> pb::Node {
+    let backlog = backlogs.get(&row.id).copied().unwrap_or_default();
+    pb::Node { backlog: Some(backlog.into()), ..row.into() }
 }
 
 /// The row after a registration: what the node declares of itself is taken, where it stands is not its to say.

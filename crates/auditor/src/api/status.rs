@@ -33,7 +33,7 @@ impl StatusService for Api {
         }
         let shared = &self.0;
         let alerts = shared.alerts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let cut = |text: &String| text.chars().take(1000).collect();
+        let cut = |text: String| text.chars().take(1000).collect();
         Ok(Response::new(pb::GetStatusResponse {
             cluster: shared.cluster.as_str().to_owned(),
             auditor_key: shared.key.public().0.to_vec(),
@@ -44,7 +44,7 @@ impl StatusService for Api {
             lives: lives.into_iter().map(|(life, nodes)| pb::NodeLifeCount { life, nodes }).collect(),
             audits_in_flight: shared.audits_in_flight.load(Ordering::Relaxed),
             repairs_running: shared.repairs_running.load(Ordering::Relaxed),
-            alerts: alerts.values().map(cut).collect(),
+            alerts: alerts.lines().into_iter().map(cut).collect(),
             policies: shared.policies.values().map(Into::into).collect(),
             commitments: Some(commitments),
         }))
@@ -52,6 +52,13 @@ impl StatusService for Api {
 }
 
 impl Api {
+    /// What committing to so many blobs takes one core of this machine.
+    pub(super) fn commit_time(&self, blobs: u64) -> Millis {
+        let measured = u64::from(self.0.commit_micros.load(Ordering::Relaxed));
+        let micros = if measured == 0 { COMMIT_MICROS_DEFAULT } else { measured };
+        Millis(blobs.saturating_mul(micros) / 1000)
+    }
+
     /// Where the commitments stand.
     async fn commitments(&self) -> Result<pb::CommitmentSummary, Status> {
         let counts = match self.ask(StoreOp::CommitmentCounts).await? {
@@ -62,14 +69,12 @@ impl Api {
         let poisoned = std::sync::PoisonError::into_inner;
         let progress = *shared.commit_progress.read().unwrap_or_else(poisoned);
         let over = shared.over_debt.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let measured = u64::from(shared.commit_micros.load(Ordering::Relaxed));
-        let micros = if measured == 0 { COMMIT_MICROS_DEFAULT } else { measured };
         let now = clock::wall();
         Ok(pb::CommitmentSummary {
             pending_shards: counts.pending,
             pending_bytes: counts.bytes,
             backlog_blobs: counts.blobs,
-            backlog_core_ms: counts.blobs.saturating_mul(micros) / 1000,
+            backlog_core_ms: self.commit_time(counts.blobs).0,
             oldest_pending_ms: counts.oldest.map(|oldest| Millis(now.0.saturating_sub(oldest.0)).0),
             fresh_witnesses: counts.fresh,
             burnt_witnesses: counts.burnt,

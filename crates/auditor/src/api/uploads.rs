@@ -3,19 +3,24 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use futures::{Stream, TryStreamExt};
 use holdfast_dispersal::{FRAME_PAGES_MAX, SEGMENT_LEN_DEFAULT};
+use holdfast_kzg::CommitmentList;
 use holdfast_protocol::{
     effect::Command,
     grants::DELETION_OUTSTANDING,
-    model::{NodeRow, SealedWitness, StagedSegment, UploadRow},
+    model::{NodeRow, SealedWitness, StagedSegment, StagedSpan, UploadRow},
     store::{StoreOp, StoreReply},
     upload,
-    verify::CheckedList,
+    verify::{CheckedList, ListFault},
     witness::WitnessId,
 };
-use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
+use holdfast_types::{Millis, NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
@@ -24,17 +29,33 @@ use holdfast_wire::{
     },
     pb::auditor::v1 as pb,
 };
-use tonic::{Status, Streaming};
+use tokio::time::timeout;
+use tonic::Status;
 use tracing::info;
 
-use super::{Api, refused, unexpected};
+use super::{
+    Api,
+    allowance::{CommitRoom, RECORD_COST},
+    refused, unexpected,
+};
 use crate::clock;
 
-/// Bytes of records that one commit may hold in memory: 1024 objects with the largest records, or 32,768 small ones.
-const COMMIT_BYTES_MAX: usize = 128 << 20;
+/// A commit whose caller says nothing for so long holds memory that others need.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// The same for one that says little: the largest comes in time at 1.2 MB/s, and our own client waits no longer for its
+/// answer.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Staged segments read from the catalog at once, to be streamed: about 1 MiB at 8+4.
 const VIEWS_AT_ONCE: u32 = 256;
+
+/// A deletion that is on its way is over by then, as a rule.
+const SOON: Millis = Millis(500);
+
+/// A shard that was staged where it is being deleted.
+fn being_deleted(staged: &StagedSegment, deleting: &BTreeSet<(NodeId, ShardId)>) -> Option<(NodeId, ShardId)> {
+    staged.assignments.iter().map(|assigned| (assigned.node, assigned.shard)).find(|key| deleting.contains(key))
+}
 
 impl Api {
     pub(super) async fn begin(&self, owner: OwnerId, begin: BeginUpload) -> Result<UploadTerms, Status> {
@@ -88,7 +109,7 @@ impl Api {
         Ok(staged.iter().map(view).collect())
     }
 
-    pub(super) async fn stage(&self, owner: OwnerId, stage: StageSegment) -> Result<Staged, Status> {
+    pub(super) async fn stage(&self, owner: OwnerId, mut stage: StageSegment) -> Result<Staged, Status> {
         let (row, known) = self.staged(stage.upload, owner, stage.segment.id).await?;
         let nodes = self.nodes().await?;
         let mut avoid: BTreeSet<NodeId> = stage.avoid.iter().copied().collect();
@@ -99,17 +120,33 @@ impl Api {
         avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
         avoid.extend(self.perhaps_deleting(&stage.segment.shards).await?);
         let mut witnesses = self.seal(&stage)?;
-        witnesses.extend(self.keep_lists(&stage).await?);
+        let (own, len) = (std::mem::take(&mut stage.commitments), stage.segment.shard_len);
         let spec = spec(stage);
         let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
+        // Last, for it takes seconds of a core and of a disk: only of segments that can be staged.
+        witnesses.extend(self.keep_lists(own, len).await?);
         let expires = clock::wall() + self.0.profile.upload_expiry;
         let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires, witnesses };
         match self.ask(op).await? {
             StoreReply::Done => {}
             other => return Err(unexpected(&other)),
         }
+        // A deletion that set out between the look and the staging hits what is put there: what is staged now withdraws only
+        // those that have not set out.
+        self.look_again(&next)?;
         let grants = upload::put_grants(&next, expires, &self.0.key).into_iter().collect();
         Ok(Staged { assignments: assignments(&next, &nodes, &grants), expires })
+    }
+
+    fn look_again(&self, staged: &StagedSegment) -> Result<(), WireError> {
+        let deleting = self.0.deleting.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match being_deleted(staged, &deleting) {
+            None => Ok(()),
+            Some((node, shard)) => {
+                let why = format_args!("shard {shard} is being deleted on node {node}; stage the segment again");
+                Err(WireError::new(ErrorCode::Retry, why).retry_after(SOON))
+            }
+        }
     }
 
     /// Nodes that may be carrying out a deletion of one of these shards that was sent before a restart: what was on its
@@ -131,22 +168,25 @@ impl Api {
         sealed.map_err(|why| WireError::new(ErrorCode::Bug, why).into())
     }
 
-    /// Keeps the lists that the client computed itself. They stand on its word: what is looked at here is that folds can
-    /// be verified with them at all.
-    async fn keep_lists(&self, stage: &StageSegment) -> Result<Vec<SealedWitness>, Status> {
-        if stage.commitments.is_empty() {
+    /// Keeps the lists that the client computed itself, of shards of `len` bytes. They stand on its word: what is looked at
+    /// here is that folds can be verified with them at all. A point takes 75 µs, and a message holds 43,000: one caller at
+    /// a time, and nothing is written before all is known to be good.
+    async fn keep_lists(&self, own: Vec<ShardCommitments>, len: u64) -> Result<Vec<SealedWitness>, Status> {
+        if own.is_empty() {
             return Ok(Vec::new());
         }
-        let (lists, len, own) = (self.0.lists.clone(), stage.segment.shard_len, stage.commitments.clone());
+        let parsed = own.iter().map(|of| parsed(of, len)).collect::<Result<Vec<_>, _>>()?;
+        let turn = self.1.lists().await?;
+        let lists = self.0.lists.clone();
         let keep = move || -> Result<Vec<SealedWitness>, WireError> {
-            let invalid = |why: String| WireError::new(ErrorCode::Invalid, why);
-            let mut kept = Vec::with_capacity(own.len());
-            for ShardCommitments { index, list } in own {
-                let list = CheckedList::decode(&list).map_err(|fault| invalid(format!("shard {index}: {fault}")))?;
-                if !list.list().fits(len) {
-                    let got = list.list().commitments().len();
-                    return Err(invalid(format!("shard {index}: {got} commitments for a shard of {len} bytes")));
-                }
+            let _turn = turn;
+            let mut sound = Vec::with_capacity(parsed.len());
+            for (index, list) in parsed {
+                let fault = |(blob, error)| invalid(format!("shard {index}: {}", ListFault::Point(blob, error)));
+                sound.push((index, CheckedList::new(list).map_err(fault)?));
+            }
+            let mut kept = Vec::with_capacity(sound.len());
+            for (index, list) in sound {
                 let digest = lists.keep_checked(list).map_err(|error| WireError::new(ErrorCode::Retry, error))?;
                 kept.push(SealedWitness { index, id: WitnessId([0; 16]), sealed: Vec::new(), list: Some(digest) });
             }
@@ -183,14 +223,17 @@ impl Api {
     pub(super) async fn commit(
         &self,
         owner: OwnerId,
-        mut parts: Streaming<pb::CommitUploadRequest>,
+        mut parts: impl Stream<Item = Result<pb::CommitUploadRequest, Status>> + Unpin,
     ) -> Result<Vec<ObjectId>, Status> {
-        let (id, objects) = gather(&mut parts).await?;
+        let id = header(&mut parts, SILENCE_MAX).await?;
+        // Before anything is taken in: whoever has no such upload has nothing to commit.
+        self.spans(id, owner).await?;
+        let mut room = self.1.commit(owner);
+        let objects = timeout(COMMIT_PATIENCE, gather(&mut parts, &mut room, SILENCE_MAX)).await;
+        let objects =
+            objects.map_err(|_| WireError::new(ErrorCode::Retry, "the commit took too long; commit again"))??;
         let ids = objects.iter().map(|object| ObjectId(merkle_cid::Root::of(&object.manifest))).collect();
-        let (row, staged) = match self.ask(StoreOp::StagedSpans { id, owner }).await? {
-            StoreReply::Spans(row, staged) => (row, staged),
-            other => return Err(unexpected(&other)),
-        };
+        let (row, staged) = self.spans(id, owner).await?;
         let at = clock::wall();
         // Committed before and asked again: the rows are there, the records need no second look.
         let objects = match row.committed {
@@ -203,6 +246,13 @@ impl Api {
                 self.0.command(Command::CatalogChanged);
                 Ok(ids)
             }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn spans(&self, id: UploadId, owner: OwnerId) -> Result<(UploadRow, Vec<StagedSpan>), Status> {
+        match self.ask(StoreOp::StagedSpans { id, owner }).await? {
+            StoreReply::Spans(row, staged) => Ok((row, staged)),
             other => Err(unexpected(&other)),
         }
     }
@@ -241,22 +291,55 @@ fn assignments(
         .collect()
 }
 
-/// The objects of a commit, in order.
-async fn gather(parts: &mut Streaming<pb::CommitUploadRequest>) -> Result<(UploadId, Vec<upload::ObjectSpec>), Status> {
-    let invalid = |what: &str| Status::from(WireError::new(ErrorCode::Invalid, what));
-    let Some(first) = parts.message().await? else {
-        return Err(invalid("expected a header first, got an empty stream"));
-    };
-    let CommitPart::Header(id) = CommitPart::try_from(first)? else {
-        return Err(invalid("expected a header first, got something else"));
-    };
+fn invalid(why: impl std::fmt::Display) -> WireError {
+    WireError::new(ErrorCode::Invalid, why)
+}
+
+/// A client's list, of as many commitments as the shard has blobs; its points are not looked at yet.
+fn parsed(of: &ShardCommitments, len: u64) -> Result<(ShardIndex, CommitmentList), WireError> {
+    let index = of.index;
+    let list = CommitmentList::decode(&of.list).map_err(|fault| invalid(format!("shard {index}: {fault}")))?;
+    if !list.fits(len) {
+        let got = list.commitments().len();
+        return Err(invalid(format!("shard {index}: {got} commitments for a shard of {len} bytes")));
+    }
+    Ok((index, list))
+}
+
+/// The next part of a commit; `None` at the end.
+async fn next<S>(parts: &mut S, patience: Duration) -> Result<Option<CommitPart>, Status>
+where
+    S: Stream<Item = Result<pb::CommitUploadRequest, Status>> + Unpin,
+{
+    let silent = |_| WireError::new(ErrorCode::Retry, format!("nothing came for {patience:?}; commit again"));
+    let message = timeout(patience, parts.try_next()).await.map_err(silent)??;
+    Ok(message.map(CommitPart::try_from).transpose()?)
+}
+
+/// Which upload it is.
+async fn header<S>(parts: &mut S, patience: Duration) -> Result<UploadId, Status>
+where
+    S: Stream<Item = Result<pb::CommitUploadRequest, Status>> + Unpin,
+{
+    match next(parts, patience).await? {
+        Some(CommitPart::Header(id)) => Ok(id),
+        Some(_) => Err(invalid("expected a header first, got something else").into()),
+        None => Err(invalid("expected a header first, got an empty stream").into()),
+    }
+}
+
+/// The objects of a commit, in order, as far as there is room.
+async fn gather<S>(parts: &mut S, room: &mut CommitRoom, patience: Duration) -> Result<Vec<upload::ObjectSpec>, Status>
+where
+    S: Stream<Item = Result<pb::CommitUploadRequest, Status>> + Unpin,
+{
     let mut objects: Vec<upload::ObjectSpec> = Vec::new();
-    let mut held = 0;
-    while let Some(message) = parts.message().await? {
-        match CommitPart::try_from(message)? {
-            CommitPart::Header(_) => return Err(invalid("expected one header, got another")),
+    while let Some(part) = next(parts, patience).await? {
+        match part {
+            CommitPart::Header(_) => return Err(invalid("expected one header, got another").into()),
             CommitPart::Object(object) => {
-                held += object.manifest.len() + object.envelope.len();
+                let cost = size_of::<upload::ObjectSpec>() + 2 * RECORD_COST;
+                room.grow(object.manifest.len() + object.envelope.len() + cost)?;
                 objects.push(upload::ObjectSpec {
                     manifest: object.manifest,
                     envelope: object.envelope,
@@ -267,22 +350,20 @@ async fn gather(parts: &mut Streaming<pb::CommitUploadRequest>) -> Result<(Uploa
                 });
             }
             CommitPart::Page(page) => {
-                held += page.len();
+                room.grow(page.len() + RECORD_COST)?;
                 let Some(object) = objects.last_mut() else {
-                    return Err(invalid("expected an object before its pages, got a page first"));
+                    return Err(invalid("expected an object before its pages, got a page first").into());
                 };
                 object.pages.push(page);
                 if object.pages.len() as u64 > FRAME_PAGES_MAX {
-                    return Err(invalid("expected fewer pages of one manifest; split the object"));
+                    return Err(invalid("expected fewer pages of one manifest; split the object").into());
                 }
             }
         }
-        if objects.len() > OBJECTS_PER_COMMIT_MAX || held > COMMIT_BYTES_MAX {
-            let message = format!(
-                "expected at most {OBJECTS_PER_COMMIT_MAX} objects and {COMMIT_BYTES_MAX} bytes of records in one commit; put in several uploads"
-            );
-            return Err(invalid(&message));
+        if objects.len() > OBJECTS_PER_COMMIT_MAX {
+            let message = format!("expected at most {OBJECTS_PER_COMMIT_MAX} objects in one commit");
+            return Err(invalid(format!("{message}; put in several uploads")).into());
         }
     }
-    Ok((id, objects))
+    Ok(objects)
 }

@@ -1,10 +1,12 @@
-//! A client that lies: with forged receipts it commits nothing, with absurd numbers it stages nothing.
+//! A client that lies: with forged receipts it commits nothing, with absurd numbers it stages nothing. One that asks too
+//! often. And stock tools, which ask how the services are.
 
 use holdfast_client::ClientError;
 use holdfast_dispersal::{Geometry, RecoveryWrap, WRAPPED_LEN};
-use holdfast_protocol::message::Receipt;
+use holdfast_protocol::{message::Receipt, profile::Profile};
 use holdfast_types::{
-    Code, Incarnation, Root, SecretKey, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex, Signature, UploadId,
+    Code, Incarnation, Millis, Root, SecretKey, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex, Signature,
+    UploadId,
 };
 use holdfast_wire::{
     ErrorCode,
@@ -98,5 +100,59 @@ async fn absurd_segments_are_refused_and_forged_receipts_commit_nothing() {
     })
     .await;
     assert!(auditor.objects().await.unwrap().is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_gets_a_node_audited_only_so_often() {
+    let every = Millis::from_secs(3600);
+    let cluster = Cluster::start(4, Profile { asked_every: every, ..profile() }).await;
+    cluster.put(&crate::cluster::noise(1, 50_000)).await;
+    let one = cluster.nodes[0].id;
+    let first = cluster.auditor.run_audit(Some(one)).await.unwrap();
+    assert_eq!((first.nodes, first.too_soon), (vec![one], vec![]));
+    let again = cluster.auditor.run_audit(Some(one)).await.unwrap_err();
+    let ClientError::Said { error, .. } = &again else { panic!("{again}") };
+    assert!(error.code == ErrorCode::Exhausted && error.retry_after.is_some_and(|wait| wait <= every), "{again}");
+
+    // The others have not been asked for.
+    let all = cluster.auditor.run_audit(None).await.unwrap();
+    assert_eq!((all.nodes.len(), all.too_soon), (3, vec![one]));
+    assert!(!all.nodes.contains(&one) && all.wait > Millis(0));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_reflection_of_every_service_answer_stock_tools() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    use tonic_reflection::pb::v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let cluster = Cluster::start(0, profile()).await;
+    let channel = cluster.channel().await;
+    let asked = MessageRequest::ListServices(String::new());
+    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+    let mut reflection = ServerReflectionClient::new(channel.clone());
+    let mut answers = reflection.server_reflection_info(tokio_stream::once(asked)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().expect("an answer").message_response;
+    let Some(MessageResponse::ListServicesResponse(listed)) = answer else { panic!("{answer:?}") };
+    let services: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
+    let ours = services.iter().filter(|name| name.starts_with("holdfast.auditor.v1.")).count();
+    assert_eq!((ours, services.iter().any(|name| name.contains("holdfast.node"))), (5, false), "{services:?}");
+
+    for service in services.iter().filter(|name| name.starts_with("holdfast.")).map(String::as_str).chain([""]) {
+        let asked = HealthCheckRequest { service: service.into() };
+        let health = HealthClient::new(channel.clone()).check(asked).await.unwrap().into_inner();
+        assert_eq!(health.status(), ServingStatus::Serving, "{service:?}");
+        if service.is_empty() {
+            continue;
+        }
+        let asked = MessageRequest::FileContainingSymbol(service.into());
+        let asked = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        let mut answers = reflection.server_reflection_info(tokio_stream::once(asked)).await.unwrap().into_inner();
+        let answer = answers.message().await.unwrap().expect("an answer").message_response;
+        assert!(matches!(answer, Some(MessageResponse::FileDescriptorResponse(_))), "{service}: {answer:?}");
+    }
     cluster.stop().await;
 }

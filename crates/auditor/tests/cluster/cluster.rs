@@ -1,6 +1,7 @@
 //! A cluster on the loopback, and what the tests ask of it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -22,6 +23,7 @@ use holdfast_types::{Millis, NodeId, ObjectId, OwnerId, SecretKey, ShardId, Verd
 use holdfast_volume::Key;
 use holdfast_wire::{MESSAGE_LEN_MAX, convert::ListVerdicts, pb::node::v1::node_service_client::NodeServiceClient};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::relay::{Behind, Relay};
 
@@ -164,6 +166,8 @@ impl Cluster {
             ca = "tls/ca.pem"
             cert = "tls/cert.pem"
             key = "tls/key.pem"
+            [metrics]
+            listen = "127.0.0.1:0"
             [policy.default]
             data = 2
             parity = 2
@@ -194,6 +198,13 @@ impl Cluster {
         })
         .await;
         cluster
+    }
+
+    /// To the auditor, as any client's.
+    pub(crate) async fn channel(&self) -> tonic::transport::Channel {
+        let address: Address = self.config.listen[0].to_string().parse().unwrap();
+        let dialer = Dialer::new(issue(&self.ca, &Subject::Client(self.client.owner())));
+        dialer.connect(holdfast_transport::Role::Auditor, &[address]).await.unwrap()
     }
 
     async fn node(&self, number: u8, auditor: SocketAddr, owner: OwnerId) -> Node {
@@ -252,6 +263,20 @@ impl Cluster {
 
     pub(crate) fn by_id(&self, id: NodeId) -> &Node {
         self.nodes.iter().find(|node| node.id == id).unwrap()
+    }
+
+    /// The numbers of the auditor's page, by name with labels as they are written.
+    pub(crate) async fn scrape(&self) -> BTreeMap<String, f64> {
+        let address = self.running.as_ref().and_then(Running::metrics).expect("metrics are served");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: auditor\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\n# EOF\n"), "{answer}");
+        let lines = answer.split_once("\r\n\r\n").unwrap().1.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.into(), value.parse().unwrap())).unwrap())
+            .collect()
     }
 
     pub(crate) async fn put(&self, bytes: &[u8]) -> ObjectId {

@@ -86,7 +86,7 @@ async fn signed_garbage_convicts_whoever_signed_it() {
 
 /// What is not this challenge's answer is no answer: the node is silent, then contained, then lost, and its shards are
 /// made anew elsewhere. It is not called corrupt, for nothing was proven.
-async fn counts_as_silence(lie: Lie) {
+async fn counts_as_silence(lie: Lie, outcome: Outcome) {
     let cluster = Cluster::start(6, Profile { sample_every: Millis::from_secs(3600), ..impatient() }).await;
     let content = noise(3, 400_000);
     let object = cluster.put(&content).await;
@@ -97,7 +97,7 @@ async fn counts_as_silence(lie: Lie) {
     let node = cluster.by_id(liar.node);
     let answered = node.relay.challenges();
     node.relay.lie(Some(lie));
-    let (verdict, exception) = convicted(&cluster, liar.node, Outcome::Late).await;
+    let (verdict, exception) = convicted(&cluster, liar.node, outcome).await;
     // On record is the lane that found it: there are folds only.
     assert_eq!((exception.shard, exception.cause, verdict.lane), (liar.shard, None, Lane::Fold), "{verdict:?}");
     assert!(node.relay.challenges() >= answered + 3, "it was asked again before it was given up");
@@ -111,10 +111,16 @@ async fn counts_as_silence(lie: Lie) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_answer_is_no_answer() {
-    counts_as_silence(Lie::Replay).await;
+    counts_as_silence(Lie::Replay, Outcome::Late).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noise_is_no_answer() {
-    counts_as_silence(Lie::Noise).await;
+    counts_as_silence(Lie::Noise, Outcome::Late).await;
+}
+
+/// Attack: what it was asked about is gone, and every challenge is denied: a status costs nothing and proves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_is_no_answer() {
+    counts_as_silence(Lie::Denies, Outcome::Refused).await;
 }

@@ -8,5 +8,6 @@ mod client;
 mod cluster;
 mod deletions;
 mod lies;
+mod metrics;
 mod relay;
 mod repairs;

@@ -35,8 +35,12 @@ pub(crate) enum Lie {
     SignedGarbage,
     /// Bytes that are no answer.
     Noise,
+    /// "You may not", in a status that nobody signs.
+    Denies,
     /// Other bytes than the shard's, to whoever reads; challenges are answered honestly.
     FalseReads,
+    /// The first reading of a shard is given, every later one is refused; challenges are answered honestly.
+    GivesOnce,
     /// It takes the beginning of a put, and is never heard of again.
     DiesAtPut,
     /// Nothing.
@@ -62,6 +66,8 @@ struct State {
     first: Option<pb::ChallengeResponse>,
     challenges: u64,
     puts: u64,
+    /// Shards that were given once.
+    given: std::collections::BTreeSet<Vec<u8>>,
     /// Deletions that arrived, carried out or not.
     deletions: Vec<Vec<u8>>,
 }
@@ -130,7 +136,8 @@ impl Relay {
                 Some(Ok((&answer).into()))
             }
             Some(Lie::Noise) => Some(Ok(pb::ChallengeResponse { ..Default::default() })),
-            Some(Lie::FalseReads | Lie::DiesAtPut | Lie::Dead | Lie::HoldsDeletions) | None => None,
+            Some(Lie::Denies) => Some(Err(Status::permission_denied("no challenge is answered here"))),
+            Some(Lie::FalseReads | Lie::GivesOnce | Lie::DiesAtPut | Lie::Dead | Lie::HoldsDeletions) | None => None,
         }
     }
 }
@@ -188,7 +195,13 @@ impl NodeService for Relay {
     type GetShardStream = Parts;
 
     async fn get_shard(&self, request: Request<pb::GetShardRequest>) -> Result<Response<Parts>, Status> {
-        let parts = self.behind().await?.auditor.get_shard(request.into_inner()).await?.into_inner();
+        let message = request.into_inner();
+        let fresh =
+            self.told_to() != Some(Lie::GivesOnce) || self.state.lock().unwrap().given.insert(message.shard.clone());
+        if !fresh {
+            return Err(Status::permission_denied("once is enough"));
+        }
+        let parts = self.behind().await?.auditor.get_shard(message).await?.into_inner();
         let lies = self.told_to() == Some(Lie::FalseReads);
         let parts = parts.map(move |part| part.map(|part| if lies { falsified(part) } else { part }));
         Ok(Response::new(parts.chain(stream::empty()).boxed()))

@@ -42,6 +42,29 @@ async fn a_source_that_lies_poisons_nothing() {
     cluster.stop().await;
 }
 
+/// Attack: a source gives its shard once, so that it is chosen, and refuses the second reading, so that nothing is decoded.
+/// Another source takes its place in the same repair.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_gives_its_shard_only_once_ends_no_repair() {
+    let (cluster, content, object) = with_object(6, 14).await;
+    let segment = cluster.segment(object).await;
+    let (lost, liar) = (&segment.shards[0], &segment.shards[1]);
+    cluster.by_id(liar.node).relay.lie(Some(Lie::GivesOnce));
+    cluster.by_id(lost.node).lose(lost.shard, segment.shard_len, BLOB_LEN / 2, 16);
+    eventually("the shard is repaired", async || {
+        let repairs = cluster.repairs().await;
+        repairs.into_iter().find(|row| row.shard == lost.shard && row.state == RepairState::Done)
+    })
+    .await;
+    let rows: Vec<_> = cluster.repairs().await.into_iter().filter(|row| row.shard == lost.shard).collect();
+    assert!(rows.iter().all(|row| row.state == RepairState::Done), "no repair failed on its account: {rows:?}");
+    cluster.by_id(liar.node).relay.lie(None);
+    cluster.whole_without(object, &[]).await;
+    assert_eq!(cluster.get(object).await, content);
+    cluster.only_these_were_blamed(&[lost.node, liar.node]).await;
+    cluster.stop().await;
+}
+
 /// A target that dies while it is written to: the row says so, and the shard goes elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_dies_in_the_middle_is_replaced_by_another() {

@@ -88,6 +88,7 @@ fn lay_out_auditor(layout: &Layout, ca: &ClusterCa, shape: &Shape, port: SocketA
             recovery_key: "recovery.key".into(),
             tls: auditor::RawTls { ca: "tls/ca.pem".into(), cert: "tls/cert.pem".into(), key: "tls/key.pem".into() },
             policy: BTreeMap::from([("default".to_owned(), policy)]),
+            metrics: None,
         };
         layout::write(&path, &to_toml(&raw)?)?;
     }
@@ -120,6 +121,7 @@ fn lay_out_node(
             tls: node::RawTls { ca: tls("ca.pem"), cert: tls("cert.pem"), key: tls("key.pem") },
             limits: node::RawLimits::default(),
             commitments: node::RawCommitments::default(),
+            metrics: None,
         };
         layout::write(&config, &to_toml(&raw)?)?;
     }

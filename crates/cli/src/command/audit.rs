@@ -25,6 +25,10 @@ pub(crate) struct Audit {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Challenge one node, or all, now, and wait for the verdicts
+    ///
+    /// Exits 0 only when every node that was asked has proven what it holds, by a fold: 1 when one was found not to hold what it
+    /// should, did not answer, or has no verdict yet when the waiting ends, and when a node was asked for too short a time
+    /// ago (once in ten minutes with the profile production).
     Run(Run),
     /// List the newest verdicts, newest first
     Ls(List),
@@ -32,7 +36,6 @@ enum What {
     Watch(Watch),
 }
 
-/// Exits 1 when a node was found not to hold what it should, or did not answer.
 #[derive(Debug, Args)]
 struct Run {
     /// The node, n-…; all when absent
@@ -89,22 +92,28 @@ impl Audit {
 impl Run {
     fn run(self) -> Result<(), Failure> {
         let (node, wait, json) = (self.node, Duration::from_secs(self.wait), self.client.json);
-        let verdicts = self.client.ask(|auditor| async move {
+        let ended = self.client.ask(|auditor| async move {
             let run = auditor.run_audit(node).await?;
             let mut open: BTreeSet<NodeId> = run.nodes.into_iter().collect();
+            let too_soon: BTreeSet<NodeId> = run.too_soon.into_iter().collect();
             let known = auditor.nodes().await?.into_iter().map(|known| known.contact.id);
-            let idle: BTreeSet<NodeId> =
-                known.filter(|id| node.is_none_or(|node| *id == node) && !open.contains(id)).collect();
+            let idle: BTreeSet<NodeId> = known.filter(|id| node.is_none_or(|node| *id == node)).collect();
+            let idle: BTreeSet<NodeId> = &(&idle - &open) - &too_soon;
             if !json && !idle.is_empty() {
                 let what = "of these nodes the catalog knows no whole shard: they have nothing to prove";
-                output::note(&format!("{what}: {}", idle.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")));
+                output::note(&format!("{what}: {}", names(&idle)));
+            }
+            if !json && !too_soon.is_empty() {
+                let wait = show::span(run.wait);
+                output::note(&format!("asked for too short a time ago, again in {wait}: {}", names(&too_soon)));
             }
             let mut watch = auditor.watch_verdicts(WatchVerdicts { after: run.after, node });
             let mut verdicts = Vec::new();
             let all = async {
                 while !open.is_empty() {
                     let view = watch.next().await?;
-                    // A node is done with its fold; one that has nothing to fold, with whatever it is judged by.
+                    // A node is done with its fold, or with a verdict against it: a sample that held says nothing of the
+                    // bytes that were not in it.
                     if view.verdict.lane == Lane::Fold || view.verdict.outcome != Outcome::Held {
                         open.remove(&view.verdict.node);
                     }
@@ -118,37 +127,63 @@ impl Run {
             if let Ok(ended) = tokio::time::timeout(wait, all).await {
                 ended?;
             }
-            let judged: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
-            open.retain(|node| !judged.contains(node));
-            Ok((verdicts, open, idle))
+            Ok(Ended { verdicts, open, idle, too_soon })
         })?;
-        conclude(&verdicts.0, &verdicts.1, &verdicts.2, json)
+        ended.tell(json)
     }
 }
 
-fn conclude(
-    verdicts: &[VerdictView],
-    open: &BTreeSet<NodeId>,
-    idle: &BTreeSet<NodeId>,
-    json: bool,
-) -> Result<(), Failure> {
-    let bad = verdicts.iter().filter(|view| !is_held(view)).count();
-    let nodes: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
-    if json {
-        let ok = bad == 0;
-        let verdicts: Vec<_> = verdicts.iter().map(described).collect();
-        output::object(&json!({ "ok": ok, "verdicts": verdicts, "without_verdict": open, "nothing_to_prove": idle }))?;
-    } else {
-        output::line(&format!("{} verdicts on {} nodes, {bad} of them not held", verdicts.len(), nodes.len()))?;
-        if !open.is_empty() {
-            output::note(&format!("{} nodes without a verdict in that time: ask for more with --wait", open.len()));
+fn names(nodes: &BTreeSet<NodeId>) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What came of it in the time there was.
+struct Ended {
+    verdicts: Vec<VerdictView>,
+    /// Nodes that were asked, and have not proven all that they hold nor failed to.
+    open: BTreeSet<NodeId>,
+    /// Nodes that have nothing to prove.
+    idle: BTreeSet<NodeId>,
+    /// Nodes that were not asked this time.
+    too_soon: BTreeSet<NodeId>,
+}
+
+impl Ended {
+    fn tell(&self, json: bool) -> Result<(), Failure> {
+        let Self { verdicts, open, idle, too_soon } = self;
+        let why = self.why();
+        if json {
+            let verdicts: Vec<_> = verdicts.iter().map(described).collect();
+            let mut object = json!({
+                "ok": why.is_none(), "verdicts": verdicts, "without_verdict": open, "nothing_to_prove": idle,
+                "asked_too_soon": too_soon,
+            });
+            if let Some(why) = &why {
+                object["error"] = json!(why);
+            }
+            output::object(&object)?;
+        } else {
+            let nodes: BTreeSet<NodeId> = verdicts.iter().map(|view| view.verdict.node).collect();
+            let bad = verdicts.iter().filter(|view| !is_held(view)).count();
+            output::line(&format!("{} verdicts on {} nodes, {bad} of them not held", verdicts.len(), nodes.len()))?;
         }
+        why.map_or(Ok(()), |why| Err(Failure::Told(why)))
     }
-    match bad {
-        0 => Ok(()),
-        _ => Err(Failure::Told(format!(
-            "{bad} verdicts are not `held`; `holdfast repair ls` shows what is done about it"
-        ))),
+
+    /// Why this is no success.
+    fn why(&self) -> Option<String> {
+        let bad = self.verdicts.iter().filter(|view| !is_held(view)).count();
+        if bad > 0 {
+            return Some(format!("{bad} verdicts are not `held`; `holdfast repair ls` shows what is done about it"));
+        }
+        if !self.open.is_empty() {
+            let (number, names) = (self.open.len(), names(&self.open));
+            return Some(format!(
+                "{number} nodes without a verdict over every byte in that time: {names}; ask for more with --wait, and see `holdfast status`: shards whose commitments are pending can only be sampled"
+            ));
+        }
+        (!self.too_soon.is_empty())
+            .then(|| format!("not asked, because they were too short a time ago: {}", names(&self.too_soon)))
     }
 }
 
@@ -157,7 +192,7 @@ impl List {
         let list = ListVerdicts { after: VerdictId(0), node: self.node, limit: self.limit, latest: true };
         let verdicts = self.client.ask(|auditor| async move { Ok(auditor.verdicts(list).await?) })?;
         if self.client.json {
-            return output::object(&json!({ "verdicts": verdicts.iter().map(described).collect::<Vec<_>>() }));
+            return output::done(json!({ "verdicts": verdicts.iter().map(described).collect::<Vec<_>>() }));
         }
         verdicts.iter().try_for_each(|view| output::line(&told(view)))
     }
@@ -249,4 +284,41 @@ fn described(view: &VerdictView) -> Value {
         "exceptions_total": view.exceptions_total,
         "evidence_blake3": view.evidence.map(|root| root.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::model::Verdict;
+    use holdfast_types::{AuditId, Millis, Wall};
+
+    use super::*;
+
+    fn verdict(outcome: Outcome) -> VerdictView {
+        let verdict = Verdict {
+            id: VerdictId(1),
+            audit: AuditId([1; 32]),
+            node: NodeId([1; 32]),
+            lane: Lane::Fold,
+            outcome,
+            at: Wall(0),
+            took: Millis(1),
+            shards: 1,
+            bytes: 1,
+            exceptions: vec![],
+            evidence: vec![],
+        };
+        VerdictView { verdict, exceptions_total: 0, evidence: None }
+    }
+
+    #[test]
+    fn only_nodes_that_proved_everything_are_a_success() {
+        let one: BTreeSet<NodeId> = [NodeId([1; 32])].into();
+        let none = BTreeSet::new;
+        let ended = |verdicts, open, too_soon| Ended { verdicts, open, idle: none(), too_soon }.why();
+        assert_eq!(ended(vec![verdict(Outcome::Held)], none(), none()), None);
+        assert!(ended(vec![verdict(Outcome::Late)], none(), none()).is_some());
+        assert!(ended(vec![], one.clone(), none()).is_some(), "nobody was judged");
+        assert!(ended(vec![verdict(Outcome::Held)], one.clone(), none()).is_some(), "by a sample, say");
+        assert!(ended(vec![], none(), one).is_some());
+    }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Auditor {
 
 impl Auditor {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let config = Config::load(&self.daemon.config).map_err(|error| Failure::Failed(error.to_string()))?;
+        let config = Config::load(&self.daemon.config).map_err(|error| Failure::Usage(error.to_string()))?;
         self.daemon.run(|shutdown| async {
             holdfast_auditor::run(config, shutdown).await.map_err(|error| Failure::Failed(error.to_string()))
         })

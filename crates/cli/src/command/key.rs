@@ -48,7 +48,7 @@ impl Key {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let owner = |path: &Path, id: OwnerId| {
             if self.json {
-                return output::object(&json!({ "owner": id, "file": path }));
+                return output::done(json!({ "owner": id, "file": path }));
             }
             output::line(&id.to_string())
         };
@@ -60,7 +60,7 @@ impl Key {
                 let nowhere = file.with_extension("no-volume");
                 let id = identity::load_or_create(file, &nowhere)?.public().node_id();
                 if self.json {
-                    return output::object(&json!({ "node": id, "file": file }));
+                    return output::done(json!({ "node": id, "file": file }));
                 }
                 output::line(&id.to_string())
             }

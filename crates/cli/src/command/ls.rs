@@ -25,7 +25,7 @@ impl Ls {
                     "created_unix_ms": object.created.0,
                 })
             };
-            return output::object(&json!({ "objects": objects.iter().map(described).collect::<Vec<_>>() }));
+            return output::done(json!({ "objects": objects.iter().map(described).collect::<Vec<_>>() }));
         }
         let rows: Vec<_> = objects
             .iter()

@@ -18,7 +18,7 @@ mod up;
 
 use clap::Subcommand;
 
-use crate::{daemon, failure::Failure};
+use crate::{daemon, failure::Failure, output::Voice};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -57,7 +57,8 @@ pub(crate) enum Verb {
     Stat(stat::Stat),
     /// Delete objects
     ///
-    /// They are gone from the catalog at once, and from the nodes soon after, also from those that are away now.
+    /// They are gone from the catalog at once, and from the nodes soon after, also from those that are away now. Exits 1
+    /// when one was not there or could not be deleted; the others are deleted all the same.
     Rm(rm::Rm),
     /// Audit nodes now, list and watch verdicts
     Audit(audit::Audit),
@@ -65,7 +66,7 @@ pub(crate) enum Verb {
     Repair(repair::Repair),
     /// Is everything all right?
     ///
-    /// Exits 1 when a segment cannot be read any more.
+    /// Exits 1 when it is not: a segment misses shards, or there is an alert.
     Status(status::Status),
     /// Make a cluster's certificate authority, and certificates
     Pki(pki::Pki),
@@ -78,13 +79,13 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// Whether failures are to be told as JSON too.
-    pub(crate) fn wants_json(&self) -> bool {
-        match self {
+    /// How it answers, failures too.
+    pub(crate) fn voice(&self) -> Voice {
+        let json = match self {
             Self::Demo(it) => it.json,
             Self::Up(it) => it.json,
             Self::Put(it) => it.client.json,
-            Self::Get(it) => it.wants_json(),
+            Self::Get(it) => return it.voice(),
             Self::Ls(it) => it.client.json,
             Self::Stat(it) => it.client.json,
             Self::Rm(it) => it.client.json,
@@ -95,7 +96,8 @@ impl Verb {
             Self::Pki(it) => it.wants_json(),
             Self::Key(it) => it.wants_json(),
             Self::Auditor(_) | Self::Completions(_) => false,
-        }
+        };
+        if json { Voice::Json } else { Voice::Words }
     }
 
     /// Does it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use holdfast_node::Checked;
 use holdfast_types::NodeId;
-use holdfast_wire::convert::{NodeHolding, NodeView};
+use holdfast_wire::convert::{NodeBacklog, NodeHolding, NodeView};
 use serde_json::{Value, json};
 
 use crate::{connect::ClientArgs, daemon::DaemonArgs, failure::Failure, output, show};
@@ -65,7 +65,7 @@ impl Node {
             (Some(Look::Ls(it)), _) => it.run(),
             (Some(Look::Show(it)), _) => it.run(),
             (None, Some(config)) => {
-                let checked = Checked::load(&config)?;
+                let checked = Checked::load(&config).map_err(|error| Failure::Usage(error.to_string()))?;
                 let daemon = DaemonArgs { config, die_with_parent: self.die_with_parent };
                 daemon.run(|shutdown| async { Ok(holdfast_node::run(checked, shutdown).await?) })
             }
@@ -78,7 +78,7 @@ impl List {
     fn run(self) -> Result<(), Failure> {
         let nodes = self.client.ask(|auditor| async move { Ok(auditor.nodes().await?) })?;
         if self.client.json {
-            return output::object(&json!({ "nodes": nodes.iter().map(described).collect::<Vec<_>>() }));
+            return output::done(json!({ "nodes": nodes.iter().map(described).collect::<Vec<_>>() }));
         }
         let row = |node: &NodeView| {
             vec![
@@ -87,12 +87,13 @@ impl List {
                 life(node),
                 show::bytes(node.used),
                 show::bytes(node.capacity),
+                node.backlog.map_or_else(String::new, |owes| if owes.shards == 0 { "-".into() } else { owed(&owes) }),
                 node.judged.map_or_else(|| "never".into(), show::time),
                 node.contact.addresses.join(" "),
             ]
         };
         let rows: Vec<_> = nodes.iter().map(row).collect();
-        output::table(&["NODE", "ZONE", "LIFE", "USED", "OFFERS", "JUDGED", "ADDRESS"], &rows)
+        output::table(&["NODE", "ZONE", "LIFE", "USED", "OFFERS", "COMMITMENTS OWED", "JUDGED", "ADDRESS"], &rows)
     }
 }
 
@@ -100,14 +101,14 @@ impl Show {
     fn run(self) -> Result<(), Failure> {
         let id = self.node;
         let (node, holding) = self.client.ask(|auditor| async move { Ok(auditor.node(id).await?) })?;
-        let NodeHolding { shards, good, damaged, lost, pending_commitments, .. } = holding;
+        let NodeHolding { shards, good, damaged, lost, pending_commitments, pending_bytes } = holding;
         if self.client.json {
             let mut object = described(&node);
             object["holding"] = json!({
                 "shards": shards, "good": good, "damaged": damaged, "lost": lost,
-                "pending_commitments": pending_commitments,
+                "pending_commitments": pending_commitments, "pending_bytes": pending_bytes,
             });
-            return output::object(&object);
+            return output::done(object);
         }
         let silence = node.containment.as_ref().map_or_else(String::new, |it| {
             format!(
@@ -128,7 +129,7 @@ impl Show {
             ("volume", format!("{}, incarnation {}", node.volume, node.incarnation)),
             ("space", format!("{} of {}", show::bytes(node.used), show::bytes(node.capacity))),
             ("shards", format!("{shards}: {good} good, {damaged} damaged, {lost} lost")),
-            ("commitments", format!("{pending_commitments} pending")),
+            ("commitments", pending(node.backlog, pending_commitments)),
             ("joined", show::time(node.joined)),
             ("seen", show::time(node.seen)),
             ("judged", node.judged.map_or_else(|| "never".into(), show::time)),
@@ -140,6 +141,20 @@ impl Show {
             .collect();
         output::table(&["", ""], &rows)
     }
+}
+
+/// What is not proven in full yet, and what that will cost.
+fn pending(backlog: Option<NodeBacklog>, shards: u64) -> String {
+    match backlog {
+        _ if shards == 0 => "none pending".into(),
+        Some(owes) => format!("{} pending", owed(&owes)),
+        None => format!("{} pending", show::count(shards, "shard")),
+    }
+}
+
+fn owed(owes: &NodeBacklog) -> String {
+    let (shards, bytes) = (show::count(owes.shards, "shard"), show::bytes(owes.bytes));
+    format!("{shards}, {bytes}, about {} of one core", show::span(owes.core_time))
 }
 
 fn life(node: &NodeView) -> String {
@@ -158,6 +173,9 @@ fn described(node: &NodeView) -> Value {
         "incarnation": node.incarnation,
         "capacity": node.capacity,
         "used": node.used,
+        "backlog": node.backlog.map(|owes| json!({
+            "shards": owes.shards, "bytes": owes.bytes, "core_ms": owes.core_time.0,
+        })),
         "joined_unix_ms": node.joined.0,
         "seen_unix_ms": node.seen.0,
         "judged_unix_ms": node.judged.map(|at| at.0),

@@ -100,7 +100,7 @@ impl Pki {
                 ClusterCa::generate(cluster.clone(), wall())?.save(&dir)?;
                 let (cert, key) = (dir.join("ca.pem"), dir.join("ca-key.pem"));
                 if json {
-                    return output::object(&json!({ "cluster": cluster.as_str(), "ca": cert, "key": key }));
+                    return output::done(json!({ "cluster": cluster.as_str(), "ca": cert, "key": key }));
                 }
                 output::line(&format!("{}  to every member", cert.display()))?;
                 output::line(&format!("{}  to nobody: whoever has it can join as anybody", key.display()))
@@ -109,7 +109,7 @@ impl Pki {
                 KeyRequest::generate()?.save(&dir)?;
                 let request = dir.join("request.pem");
                 if json {
-                    return output::object(&json!({ "request": request, "key": dir.join("key.pem") }));
+                    return output::done(json!({ "request": request, "key": dir.join("key.pem") }));
                 }
                 output::line(&request.display().to_string())
             }
@@ -138,7 +138,7 @@ impl Issue {
         }
         let uri = subject.uri(ca.cluster());
         if json {
-            return output::object(&json!({ "subject": uri, "dir": self.out, "until_unix_ms": validity.until.0 }));
+            return output::done(json!({ "subject": uri, "dir": self.out, "until_unix_ms": validity.until.0 }));
         }
         output::line(&format!("{uri}  in {}", self.out.display()))
     }

@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use clap::Args;
-use holdfast_client::{ManyReport, Outcome, PutObject, PutOptions, PutReport, Source};
+use clap::{Args, ValueEnum};
+use holdfast_client::{Commit, ManyReport, Outcome, PutObject, PutOptions, PutReport, Source};
 use serde_json::{Value, json};
 
 use crate::{bars::Bar, connect::ClientArgs, failure::Failure, output, process, show};
@@ -36,16 +36,33 @@ pub(crate) struct Put {
     /// Begin anew, even if a put of the same files was interrupted
     #[arg(long)]
     fresh: bool,
+    /// When the shards' commitments are computed, without which an audit covers samples only
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    commit: When,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// When, and by whom, commitments are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// By the nodes, in the background after the put
+    #[default]
+    Later,
+    /// Here, before the put ends: at 8+4 each GB takes about 350 s of one core, 50 to 80 s with AVX-512 IFMA; all cores share it
+    Now,
 }
 
 impl Put {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let many = self.files.len() > 1 || self.files.iter().any(|file| file.is_dir());
         let mut sources = self.sources(many)?;
-        let Self { name, policy, media_type, fresh, client, .. } = self;
-        let options = PutOptions { policy, media_type, fresh };
+        let Self { name, policy, media_type, fresh, commit, client, .. } = self;
+        let commit = match commit {
+            When::Later => Commit::Later,
+            When::Now => Commit::Now,
+        };
+        let options = PutOptions { policy, media_type, fresh, commit };
         if many {
             return put_many(&client, sources, options);
         }
@@ -117,6 +134,7 @@ fn put_one(client: &ClientArgs, sources: Vec<Source>, options: PutOptions) -> Re
         report
     })?;
     if !json {
+        tell_commitments(report.committed_bytes, report.commit_seconds);
         summarise(report.bytes, report.resumed_bytes, report.owed_shards, report.seconds);
     }
     Ok(())
@@ -149,11 +167,20 @@ fn put_many(client: &ClientArgs, sources: Vec<Source>, options: PutOptions) -> R
     if json {
         output::object(&described_many(&report, stored.into_values(), failed.into_values()))?;
     } else {
+        tell_commitments(report.committed_bytes, report.commit_seconds);
         summarise(report.bytes, report.resumed_bytes, report.owed_shards, report.seconds);
     }
     match report.failed {
         0 => Ok(()),
         failed => Err(Failure::Told(format!("{failed} of {} files were not stored", failed + report.objects))),
+    }
+}
+
+/// What was computed here instead of on the nodes, so that nobody has to guess what it costs.
+fn tell_commitments(bytes: u64, seconds: f64) {
+    if bytes > 0 {
+        let rate = show::mb_per_s(bytes, seconds);
+        output::note(&format!("committed to {} of shards in {seconds:.1} s, {rate:.1} MB/s", show::bytes(bytes)));
     }
 }
 
@@ -187,6 +214,8 @@ fn described_many(
         "stored_bytes": report.stored_bytes,
         "segments": report.segments,
         "owed_shards": report.owed_shards,
+        "committed_bytes": report.committed_bytes,
+        "commit_seconds": show::rounded(report.commit_seconds),
         "seconds": show::rounded(report.seconds),
         "objects_per_s": show::rounded(report.objects as f64 / report.seconds.max(1e-9)),
         "mb_per_s": show::mb_per_s(report.bytes, report.seconds),
@@ -209,6 +238,8 @@ fn described(report: &PutReport) -> Value {
         "stored_bytes": report.stored_bytes,
         "segments": report.segments,
         "owed_shards": report.owed_shards,
+        "committed_bytes": report.committed_bytes,
+        "commit_seconds": show::rounded(report.commit_seconds),
         "seconds": show::rounded(report.seconds),
         "mb_per_s": show::mb_per_s(report.bytes, report.seconds),
         "peak_rss_mb": process::own_peak_rss().map(|bytes| show::rounded(bytes as f64 / 1e6)),

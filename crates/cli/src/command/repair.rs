@@ -40,7 +40,7 @@ impl Repair {
         let limit = it.limit;
         let repairs = it.client.ask(|auditor| async move { Ok(auditor.repairs(limit).await?) })?;
         if it.client.json {
-            return output::object(&json!({ "repairs": repairs.iter().map(described).collect::<Vec<_>>() }));
+            return output::done(json!({ "repairs": repairs.iter().map(described).collect::<Vec<_>>() }));
         }
         repairs.iter().try_for_each(|row| output::line(&told(row)))
     }

@@ -6,7 +6,7 @@ use holdfast_protocol::model::Standing;
 use holdfast_types::ObjectId;
 use serde_json::{Value, json};
 
-use crate::{connect::ClientArgs, failure::Failure, output, show};
+use crate::{connect::ClientArgs, failure::Failure, output, show, words};
 
 /// Show an object: what it is, where its shards are, and how they stand.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ impl Stat {
         let id = self.object;
         let stat = self.client.act(|client| async move { Ok(client.stat(id).await?) })?;
         if self.client.json {
-            return output::object(&described(&stat));
+            return output::done(described(&stat));
         }
         let summary = &stat.summary;
         let rows = [
@@ -46,27 +46,38 @@ impl Stat {
 fn print(segment: &SegmentStat) -> Result<(), Failure> {
     let (code, good, spare) = (segment.code, segment.good(), segment.spare());
     let total = code.total();
+    let silent = match good - segment.within_reach() {
+        0 => String::new(),
+        silent => format!(" ({silent} of them on silent nodes)"),
+    };
     output::line("")?;
     output::line(&format!(
-        "segment {}: {} sealed bytes, {code}, {good} of {total} shards good, {spare} to spare",
+        "segment {}: {} sealed bytes, {code}, {good} of {total} shards good{silent}, {spare} to spare",
         segment.id, segment.len
     ))?;
     let row = |shard: &holdfast_client::ShardStat| {
         let (index, id) = (shard.index.to_string(), shard.shard.to_string());
-        vec![index, id, standing(&shard.standing), shard.node.to_string()]
+        vec![index, id, standing(shard), words::commitment(shard.commitment).into(), shard.node.to_string()]
     };
-    output::table(&["#", "SHARD", "STANDING", "NODE"], &segment.shards.iter().map(row).collect::<Vec<_>>())
+    output::table(
+        &["#", "SHARD", "STANDING", "COMMITMENTS", "NODE"],
+        &segment.shards.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
-fn standing(standing: &Standing) -> String {
-    match standing {
+fn standing(shard: &holdfast_client::ShardStat) -> String {
+    let mut told = match &shard.standing {
         Standing::Good => "good".into(),
         Standing::Lost => "lost".into(),
         Standing::Damaged(ranges) => {
             let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
             format!("damaged {}", ranges.join(","))
         }
+    };
+    if shard.silent {
+        told.push_str(", node silent");
     }
+    told
 }
 
 fn described(stat: &ObjectStat) -> Value {
@@ -92,7 +103,7 @@ fn described_segment(segment: &SegmentStat) -> Value {
         };
         json!({
             "index": shard.index, "shard": shard.shard, "node": shard.node, "standing": word,
-            "damaged": ranges, "silent": shard.silent,
+            "damaged": ranges, "silent": shard.silent, "commitments": shard.commitment.map(|it| words::commitment(Some(it))),
         })
     };
     json!({
@@ -104,6 +115,7 @@ fn described_segment(segment: &SegmentStat) -> Value {
         "parity": segment.code.parity(),
         "shard_bytes": segment.shard_len,
         "shards_held": segment.good(),
+        "within_reach": segment.within_reach(),
         "spare": segment.spare(),
         "shards": segment.shards.iter().map(shard).collect::<Vec<_>>(),
     })

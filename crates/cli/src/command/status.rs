@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{connect::ClientArgs, failure::Failure, output, show};
 
-/// Is everything all right? Exits 1 when a segment cannot be read any more.
+/// Is everything all right? Exits 1 when it is not: a segment misses shards, or there is an alert.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -17,14 +17,31 @@ impl Status {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let status = self.client.ask(|auditor| async move { Ok(auditor.status().await?) })?;
         match self.client.json {
-            true => output::object(&described(&status))?,
+            true => {
+                let mut object = described(&status);
+                if let Some(what) = wrong(&status) {
+                    object["error"] = json!(what);
+                }
+                output::object(&object)?;
+            }
             false => output::table(&["", ""], &rows(&status))?,
         }
-        match status.catalog.unrecoverable {
-            0 => Ok(()),
-            lost => {
-                Err(Failure::Told(format!("{lost} segments have too few good shards to be read; bring nodes back")))
-            }
+        wrong(&status).map_or(Ok(()), |what| Err(Failure::Told(what)))
+    }
+}
+
+/// What is not all right.
+fn wrong(status: &ClusterStatus) -> Option<String> {
+    let catalog = &status.catalog;
+    match (catalog.unrecoverable, catalog.at_risk, status.alerts.len()) {
+        (0, 0, 0) => None,
+        (0, 0, alerts) => Some(format!("{}; docs/runbooks has a page for each", show::count(alerts as u64, "alert"))),
+        (0, risk, _) => Some(format!(
+            "{} without all shards; `holdfast repair ls` shows what is done",
+            show::count(risk, "segment")
+        )),
+        (lost, ..) => {
+            Some(format!("{} with too few good shards to be read; bring nodes back", show::count(lost, "segment")))
         }
     }
 }
@@ -156,7 +173,7 @@ fn described(status: &ClusterStatus) -> Value {
         })
         .collect();
     json!({
-        "ok": catalog.at_risk == 0 && status.alerts.is_empty(),
+        "ok": wrong(status).is_none(),
         "cluster": status.cluster,
         "auditor_key": status.auditor.to_string(),
         "uptime_ms": status.uptime.0,

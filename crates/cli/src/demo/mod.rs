@@ -165,8 +165,7 @@ async fn play(
 
     let before = story.seconds();
     let damage = hurt(request, &mut stage, cluster, &client, &segments, report).await?;
-    let healed = watch::until_healed(&stage, &client, &put.objects, &damage, patience).await?;
-    (report.verdicts, report.repairs) = (healed.verdicts, healed.repairs);
+    watch::until_healed(&stage, &client, &put.objects, &damage, patience, report).await?;
     times.heal = story.seconds() - before;
     story.say("healed", &format!("every segment has all its shards again, {:.1} s after the faults", times.heal));
 

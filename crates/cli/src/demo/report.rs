@@ -38,7 +38,7 @@ pub(crate) struct Fault {
     pub(crate) offset: Option<u64>,
 }
 
-/// The first verdict against one shard.
+/// The verdict against one shard: the first, or a later one that says more.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) node: NodeId,

@@ -79,6 +79,7 @@ mod tests {
             node: NodeId([(index + shift) % 16; 32]),
             standing: Standing::Good,
             silent: false,
+            commitment: None,
         };
         SegmentStat {
             id: SegmentId([number; 16]),

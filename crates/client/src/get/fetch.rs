@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use holdfast_protocol::get::Trouble;
 use holdfast_types::{ByteRange, Millis, Root, ShardId};
-use holdfast_wire::{ErrorCode, convert::ShardLocation};
+use holdfast_wire::{
+    ErrorCode,
+    convert::{PIECE_SENT_MAX, ShardLocation},
+};
 
 use crate::{LinkError, Links, link::ShardPart};
 
@@ -14,9 +17,10 @@ const PIECE_PATIENCE: Duration = Duration::from_secs(15);
 /// A node that is busy without saying for how long.
 const BUSY_UNSAID: Millis = Millis(500);
 
-/// Pieces shorter than this are gathered: a node that sends single bytes must not cost us a hundred times
-/// what it sends. Those of an honest one have 256 KiB.
-const PIECE_LEN_MIN: usize = 16 << 10;
+/// Pieces shorter than this are copied together: a piece is a view of the message it came in, and keeps all of it, so
+/// that a node that sends little in large messages would cost us a hundred times what we asked for. An honest one sends
+/// pieces of this length, up to the last.
+const PIECE_LEN_MIN: usize = PIECE_SENT_MAX;
 
 /// Pieces in order.
 #[derive(Default)]
@@ -27,9 +31,10 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn push(&mut self, piece: Bytes) {
+    /// `whole`: the bytes of all pieces together. The last piece may be short, and is only one.
+    fn push(&mut self, piece: Bytes, whole: u64) {
         self.len += piece.len() as u64;
-        if piece.len() < PIECE_LEN_MIN {
+        if piece.len() < PIECE_LEN_MIN && self.len < whole {
             self.small.extend_from_slice(&piece);
         } else {
             self.flush();
@@ -64,7 +69,7 @@ pub(super) async fn fetch(
                 if verify {
                     hasher.update(&piece);
                 }
-                came.push(piece);
+                came.push(piece, range.len());
             }
             // One is enough: others give these bytes, and the node's own list is for the auditor.
             Some(ShardPart::Damaged(range)) => return Err(Trouble::Damaged(vec![range])),
@@ -104,16 +109,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_pieces_are_gathered_and_long_ones_kept_all_in_order() {
-        let whole: Vec<u8> = (0..200_000u32).map(|n| (n / 7) as u8).collect();
-        let mut came = Pieces::default();
-        let mut at = 0;
-        for len in [1, 1, 5, PIECE_LEN_MIN - 1, PIECE_LEN_MIN, 1, 60_000, 70_000, 2] {
-            came.push(Bytes::copy_from_slice(&whole[at..at + len]));
+    fn short_pieces_are_copied_together_and_keep_no_message() {
+        let whole: Vec<u8> = (0..1_000_000u32).map(|n| (n / 7) as u8).collect();
+        let lens = [1, 1, 5, PIECE_LEN_MIN - 1, PIECE_LEN_MIN, 1, 60_000, 70_000, 2, 100];
+        let total = lens.iter().sum::<usize>();
+        let (mut came, mut at) = (Pieces::default(), 0);
+        for len in lens {
+            let message = Bytes::copy_from_slice(&whole);
+            came.push(message.slice(at..at + len), total as u64);
             at += len;
+            let kept = len >= PIECE_LEN_MIN || at == total;
+            assert_eq!(message.is_unique(), !kept, "{len}");
         }
         came.flush();
-        assert_eq!((came.pieces.len(), came.len), (6, at as u64));
+        assert_eq!((came.pieces.len(), came.len), (4, at as u64));
         assert_eq!(came.pieces.concat(), whole[..at]);
     }
 }

@@ -10,9 +10,14 @@ use holdfast_wire::{
     convert::{GetPart, GetShard},
     pb::node::v1 as pb,
 };
+use tokio::time::Instant;
 use tonic::Streaming;
 
 use super::{LinkError, NodeLink};
+
+/// Bytes that must come within the patience for a part: what the parts of a node are as a rule, and a floor for one that
+/// sends less at a time.
+const PART_LEN: u64 = 256 << 10;
 
 /// What comes next of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +37,14 @@ pub struct ShardReader {
     at: u64,
     end: u64,
     patience: Duration,
+    /// What is left of the time that the node has for all of it. Only waiting for the node counts.
+    budget: Duration,
 }
 
 impl NodeLink {
-    /// Begins to read `range` of a shard whose length the catalog says is `len`. Each part must come
-    /// within `patience`.
+    /// Begins to read `range` of a shard whose length the catalog says is `len`. Each part must come within `patience`,
+    /// and all of it within as many times that as it has parts of 256 KiB, and one; see [`ShardReader::within`].
+    // Attack: a byte every half minute keeps a read, and what it is for, waiting for years.
     pub async fn get(
         &self,
         shard: ShardId,
@@ -54,7 +62,10 @@ impl NodeLink {
             Err(_) => return Err(LinkError::Timeout { node: self.node }),
         };
         let end = range.end().min(len);
-        let mut reader = ShardReader { link: self.clone(), stream, len, at: range.start().min(end), end, patience };
+        let at = range.start().min(end);
+        let parts = u32::try_from((end - at) / PART_LEN).unwrap_or(u32::MAX);
+        let budget = patience.saturating_mul(parts.saturating_add(1));
+        let mut reader = ShardReader { link: self.clone(), stream, len, at, end, patience, budget };
         match reader.part().await? {
             Some(GetPart::Header { len: got, .. }) if got == len => Ok(reader),
             Some(GetPart::Header { len: got, .. }) => {
@@ -66,6 +77,12 @@ impl NodeLink {
 }
 
 impl ShardReader {
+    /// Gives the node no longer than `budget` for what is still to come, if that is less than it has.
+    #[must_use]
+    pub fn within(self, budget: Duration) -> Self {
+        Self { budget: self.budget.min(budget), ..self }
+    }
+
     /// Bytes of the whole shard.
     pub const fn len(&self) -> u64 {
         self.len
@@ -105,7 +122,10 @@ impl ShardReader {
 
     async fn part(&mut self) -> Result<Option<GetPart>, LinkError> {
         let node = self.link.node;
-        let message = match tokio::time::timeout(self.patience, self.stream.message()).await {
+        let began = Instant::now();
+        let came = tokio::time::timeout(self.patience.min(self.budget), self.stream.message()).await;
+        self.budget = self.budget.saturating_sub(began.elapsed());
+        let message = match came {
             Ok(Ok(message)) => message,
             Ok(Err(status)) => return Err(self.link.failed(status)),
             Err(_) => return Err(LinkError::Timeout { node }),

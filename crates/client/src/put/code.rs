@@ -1,21 +1,21 @@
 //! Between the cutter and the network: a segment's sealed bytes are kept on disk, coded, masked and
 //! named, and its placement secret is wrapped twice.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{fs, io::Write, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use holdfast_dispersal::{EncodedSegment, Encoder, OwnerKey, PlacementSecret, SegmentBinding, WrappedKey};
 use holdfast_types::{Root, Seed, SegmentId};
-use holdfast_wire::convert::{SegmentSpec, ShardWitness};
-use tokio::sync::OwnedSemaphorePermit;
+use holdfast_wire::convert::{SegmentSpec, ShardCommitments, ShardWitness};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Upload,
+    Commit, Upload, commit,
     journal::{Snapshot, Spooled},
     seal::Cut,
     witness,
 };
-use crate::{ClientError, chance, file};
+use crate::{ClientError, Progress, chance, clock::Clock, file};
 
 /// A segment that is ready to be staged.
 pub(super) struct Coded {
@@ -23,22 +23,49 @@ pub(super) struct Coded {
     /// Where it starts in the upload's sealed stream.
     pub(super) offset: u64,
     pub(super) shards: Vec<Bytes>,
-    /// One a shard. Never written to the disk.
-    pub(super) witnesses: Vec<ShardWitness>,
+    pub(super) word: Word,
     /// What the journal is to be told; `None` when it knows.
     pub(super) snapshot: Option<Snapshot>,
     pub(super) room: OwnedSemaphorePermit,
+}
+
+/// What goes to the auditor beside a segment's placement: one or the other for each shard. Never written to the disk.
+#[derive(Default)]
+pub(super) struct Word {
+    pub(super) witnesses: Vec<ShardWitness>,
+    pub(super) commitments: Vec<ShardCommitments>,
+    /// Bytes that were committed to here, and the seconds it took.
+    pub(super) committed: (u64, f64),
 }
 
 /// Codes segments of one upload.
 pub(super) struct Coder {
     owner: OwnerKey,
     encoder: Encoder,
+    commit: Commit,
+    room: Arc<Semaphore>,
+    progress: Arc<dyn Progress>,
 }
 
 impl Coder {
     pub(super) fn new(owner: OwnerKey, upload: &Upload) -> Self {
-        Self { owner, encoder: Encoder::new(upload.terms.code) }
+        let (commit, room, progress) = (upload.commit, upload.room.clone(), upload.progress.clone());
+        Self { owner, encoder: Encoder::new(upload.terms.code), commit, room, progress }
+    }
+
+    /// What the auditor is told of the shards' polynomials.
+    fn word(&self, shards: &[Bytes]) -> Result<Word, ClientError> {
+        match self.commit {
+            Commit::Later => Ok(Word { witnesses: witness::draw(shards)?, ..Word::default() }),
+            Commit::Now => {
+                let clock = Clock::start();
+                // Closed when the put is over, whichever way: nobody hears of this segment any more.
+                let goes_on = || !self.room.is_closed();
+                let commitments = commit::lists(shards, &goes_on, &*self.progress)?.unwrap_or_default();
+                let bytes = shards.iter().map(|shard| shard.len() as u64).sum();
+                Ok(Word { witnesses: Vec::new(), commitments, committed: (bytes, clock.seconds()) })
+            }
+        }
     }
 
     fn binding(&self, encoded: &EncodedSegment) -> SegmentBinding {
@@ -78,8 +105,8 @@ impl Coder {
             secret_for_recovery: for_recovery.to_bytes().to_vec(),
         };
         let shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
-        let witnesses = witness::draw(&shards)?;
-        Ok(Coded { spec, offset, shards, witnesses, snapshot: Some(snapshot), room })
+        let word = self.word(&shards)?;
+        Ok(Coded { spec, offset, shards, word, snapshot: Some(snapshot), room })
     }
 
     /// Codes a segment of an earlier run again: from the same bytes and secret, so with the same names.
@@ -106,8 +133,8 @@ impl Coder {
             return Err(lost("the segment's shards have other names than before".into()));
         }
         let shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
-        let witnesses = witness::draw(&shards)?;
-        Ok(Coded { spec, offset: spooled.offset, shards, witnesses, snapshot: None, room })
+        let word = self.word(&shards)?;
+        Ok(Coded { spec, offset: spooled.offset, shards, word, snapshot: None, room })
     }
 }
 

@@ -17,7 +17,7 @@ use holdfast_protocol::{
 use holdfast_types::{NodeId, ObjectId, SegmentId, ShardIndex};
 use holdfast_wire::{
     ErrorCode,
-    convert::{IndexedReceipt, NoteReceipts, SegmentSpec, ShardAssignment, ShardWitness, StageSegment, Staged},
+    convert::{IndexedReceipt, NoteReceipts, SegmentSpec, ShardAssignment, StageSegment, Staged},
     pb::auditor::v1 as pb,
 };
 use tokio::{
@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{
     Upload,
-    code::{Coded, Coder},
+    code::{Coded, Coder, Word},
     journal::{Journal, Spooled, spool_path},
     records,
     seal::{Cut, Sealing},
@@ -39,11 +39,14 @@ use crate::{Client, ClientError, auditor, chance, clock::Clock};
 const COMMIT_AHEAD: usize = 8;
 
 /// What a put came to.
+#[derive(Default)]
 pub(super) struct Done {
     pub(super) ids: Vec<ObjectId>,
     pub(super) stored_bytes: u64,
     pub(super) segments: u64,
     pub(super) owed_shards: u64,
+    pub(super) committed_bytes: u64,
+    pub(super) commit_seconds: f64,
 }
 
 /// What sealing and coding give.
@@ -80,7 +83,7 @@ pub(super) async fn run(
         live: BTreeMap::new(),
         tasks: JoinSet::new(),
         handles: BTreeMap::new(),
-        done: Done { ids: Vec::new(), stored_bytes: 0, segments: 0, owed_shards: 0 },
+        done: Done::default(),
     };
     let driven = driver.drive(fed).await;
     // Whoever seals may wait for room, or for its source: nobody waits for it.
@@ -137,7 +140,7 @@ struct Live {
     spec: SegmentSpec,
     offset: u64,
     shards: Vec<Bytes>,
-    witnesses: Vec<ShardWitness>,
+    word: Word,
     places: Vec<ShardAssignment>,
     _room: OwnedSemaphorePermit,
 }
@@ -208,12 +211,14 @@ impl Driver<'_> {
 
     /// Writes a segment down before anybody hears of it.
     fn take(&mut self, coded: Coded) -> Result<Event, ClientError> {
-        let Coded { spec, offset, shards, witnesses, snapshot, room } = coded;
+        let Coded { spec, offset, shards, word, snapshot, room } = coded;
+        self.done.committed_bytes += word.committed.0;
+        self.done.commit_seconds += word.committed.1;
         if let Some(snapshot) = snapshot {
             self.journal.cut(snapshot, Spooled::of(offset, &spec))?;
         }
         let event = Event::Segment { id: spec.id, shards: spec.shards.clone(), shard_len: spec.shard_len };
-        self.live.insert(spec.id, Live { spec, offset, shards, witnesses, places: Vec::new(), _room: room });
+        self.live.insert(spec.id, Live { spec, offset, shards, word, places: Vec::new(), _room: room });
         Ok(event)
     }
 
@@ -286,8 +291,8 @@ impl Driver<'_> {
             offset: live.offset,
             segment: live.spec.clone(),
             avoid,
-            witnesses: live.witnesses.clone(),
-            commitments: vec![],
+            witnesses: live.word.witnesses.clone(),
+            commitments: live.word.commitments.clone(),
         };
         let auditor = self.client.auditor.clone();
         self.spawn(token, async move { Reply::Staged(segment, auditor.stage_segment(&request).await) });

@@ -66,6 +66,10 @@ pub struct ManyReport {
     pub segments: u64,
     /// Shards that no node holds yet: owed to repair.
     pub owed_shards: u64,
+    /// Bytes of shards that this client committed to.
+    pub committed_bytes: u64,
+    /// How long that took, batches beside each other counted each.
+    pub commit_seconds: f64,
     /// From call to the last acknowledgement.
     pub seconds: f64,
 }
@@ -185,6 +189,8 @@ impl ManyReport {
         self.stored_bytes += put.stored_bytes;
         self.segments += put.segments;
         self.owed_shards += put.owed_shards;
+        self.committed_bytes += put.committed_bytes;
+        self.commit_seconds += put.commit_seconds;
     }
 }
 
@@ -313,6 +319,9 @@ impl Progress for Share {
     }
     fn moved(&self, bytes: u64) {
         self.0.moved(bytes);
+    }
+    fn committed(&self, bytes: u64) {
+        self.0.committed(bytes);
     }
     fn segment(&self) {
         self.0.segment();

@@ -3,6 +3,7 @@
 //! was.
 
 mod code;
+mod commit;
 mod drive;
 mod journal;
 mod ledger;
@@ -38,6 +39,16 @@ pub const IN_FLIGHT_LEN_MAX: u64 = 160 << 20;
 /// Segments at once at most: one being filled, two on their way.
 const SEGMENTS_AT_ONCE: u64 = 3;
 
+/// Who computes the KZG commitments that folds are verified against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commit {
+    /// The nodes, after the put; the client gives witnesses that let them be checked.
+    #[default]
+    Later,
+    /// The client, before the put ends. They stand on its word at once, as they would on its witness.
+    Now,
+}
+
 /// How to put.
 #[derive(Clone, Debug, Default)]
 pub struct PutOptions {
@@ -47,6 +58,8 @@ pub struct PutOptions {
     pub media_type: Option<String>,
     /// Begin anew, even if a put of the same files was interrupted.
     pub fresh: bool,
+    /// Who computes the commitments.
+    pub commit: Commit,
 }
 
 /// An object that was stored.
@@ -79,6 +92,10 @@ pub struct PutReport {
     pub segments: u64,
     /// Shards that no node holds yet: owed to repair.
     pub owed_shards: u64,
+    /// Bytes of shards that this client committed to, with [`Commit::Now`].
+    pub committed_bytes: u64,
+    /// How long that took, on all cores; sending goes on meanwhile.
+    pub commit_seconds: f64,
     /// From call to acknowledgement.
     pub seconds: f64,
 }
@@ -94,6 +111,7 @@ pub(crate) struct Upload {
     /// One for each segment that may be in memory.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) spare: Spare,
+    pub(crate) commit: Commit,
 }
 
 impl Client {
@@ -185,6 +203,8 @@ impl Client {
             stored_bytes: done.stored_bytes,
             segments: done.segments,
             owed_shards: done.owed_shards,
+            committed_bytes: done.committed_bytes,
+            commit_seconds: done.commit_seconds,
             seconds: clock.seconds(),
         };
         Ok((report, journal))
@@ -217,6 +237,7 @@ impl Client {
             progress: progress.clone(),
             room,
             spare: Spare::default(),
+            commit: options.commit,
         })
     }
 
@@ -240,8 +261,19 @@ fn stored_before(state: &State, journal: Journal, clock: Clock) -> Result<(PutRe
     let bytes = objects.iter().map(|object| object.bytes).sum();
     let (upload, seconds) = (state.upload, clock.seconds());
     let (stored_bytes, segments, owed_shards) = (0, 0, 0);
-    let report =
-        PutReport { upload, objects, bytes, resumed_bytes: bytes, stored_bytes, segments, owed_shards, seconds };
+    let (committed_bytes, commit_seconds) = (0, 0.0);
+    let report = PutReport {
+        upload,
+        objects,
+        bytes,
+        resumed_bytes: bytes,
+        stored_bytes,
+        segments,
+        owed_shards,
+        committed_bytes,
+        commit_seconds,
+        seconds,
+    };
     Ok((report, journal))
 }
 

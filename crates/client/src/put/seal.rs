@@ -9,8 +9,8 @@ use std::{
 
 use data_encoding::{BASE64, HEXLOWER};
 use holdfast_dispersal::{
-    Checkpoint, CutSegment, Description, Envelope, ObjectKey, OwnerKey, RunSalt, SealedFrame, SealedObject, Sealer,
-    SegmentCutter, Signed, WrappedKey,
+    Checkpoint, CutSegment, Description, Envelope, ObjectKey, OwnerKey, RunSalt, SealedObject, Sealer, SegmentCutter,
+    Signed, WrappedKey,
 };
 use holdfast_types::{FRAME_LEN, ObjectId, Transcript, UploadId};
 use holdfast_wire::convert::{CommitPart, NewObject};
@@ -144,13 +144,8 @@ impl Line {
         self.cut + self.cutter.pending()
     }
 
-    /// Adds a frame; `current` describes the object's state if a segment ends here.
-    fn push(
-        &mut self,
-        object: u32,
-        frame: &SealedFrame,
-        current: impl FnOnce(&mut Snapshot) -> Result<Option<Current>, ClientError>,
-    ) -> Result<(), Stop> {
+    /// Waits until there is memory for the segment that the next frame goes into.
+    fn make_room(&mut self) -> Result<(), Stop> {
         if self.room.is_none() {
             let room = self.runtime.block_on(self.upload.room.clone().acquire_owned());
             self.room = Some(room.map_err(|_| Stop::Unheard)?);
@@ -158,9 +153,7 @@ impl Line {
                 self.cutter.reuse(buffer);
             }
         }
-        let Some(segment) = self.cutter.push(object, frame.stream_offset, &frame.bytes) else { return Ok(()) };
-        self.snapshot.current = current(&mut self.snapshot)?;
-        self.send(segment)
+        Ok(())
     }
 
     fn send(&mut self, segment: CutSegment) -> Result<(), Stop> {
@@ -213,8 +206,7 @@ impl Run {
             Some(resumed) => self.go_on(number, resumed)?,
             None => self.begin(number, source.into_origin(), failed)?,
         };
-        // A frame is given out only when more than it has come, so the hash of what is given out is one
-        // block behind.
+        // A frame is sealed when more than it has come, for the last one is sealed as such: one block behind.
         let mut behind = 0;
         self.block.resize(FRAME_LEN as usize, 0);
         self.before.resize(FRAME_LEN as usize, 0);
@@ -224,21 +216,17 @@ impl Run {
                 break;
             }
             owes_bytes = false;
-            let frames = object.sealer.push(&self.block[..len])?;
-            self.upload.progress.plain(len as u64);
-            for frame in frames {
-                if self.keep {
-                    object.prefix.update(&self.before[..behind]);
-                }
-                self.put_frame(&mut object, &frame)?;
-                object.sealer.reuse(frame.bytes);
+            if behind > 0 {
+                self.put_frame(&mut object)?;
             }
+            self.upload.progress.plain(len as u64);
             std::mem::swap(&mut self.block, &mut self.before);
             behind = len;
             if len < FRAME_LEN as usize {
                 break;
             }
         }
+        object.sealer.push(&self.before[..behind])?;
         if owes_bytes {
             // Frames before the checkpoint were sealed as not the last one: one must follow.
             return Err(failed(io::Error::other("it became shorter since it was stored in part; put it again")).into());
@@ -273,14 +261,21 @@ impl Run {
         Ok((Box::new(file), stamp, Object { number, key, sealer, offset, prefix }))
     }
 
-    fn put_frame(&mut self, object: &mut Object, frame: &SealedFrame) -> Result<(), Stop> {
-        let (keep, owner, upload) = (self.keep, &self.owner, self.upload.id);
-        self.line.push(object.number, frame, |snapshot| {
-            for page in object.sealer.take_pages() {
-                records::append(&mut snapshot.records, CommitPart::Page(page.bytes));
-            }
-            if keep { current(owner, upload, object).map(Some) } else { Ok(None) }
-        })
+    /// The block before is a whole frame, and not the last.
+    fn put_frame(&mut self, object: &mut Object) -> Result<(), Stop> {
+        if self.keep {
+            object.prefix.update(&self.before);
+        }
+        self.line.make_room()?;
+        let (number, stream_offset) = (object.number, object.sealer.sealed_len());
+        let seal = |segment: &mut Vec<u8>| object.sealer.seal_frame(&self.before, segment);
+        let Some(segment) = self.line.cutter.push_with(number, stream_offset, seal)? else { return Ok(()) };
+        let snapshot = &mut self.line.snapshot;
+        for page in object.sealer.take_pages() {
+            records::append(&mut snapshot.records, CommitPart::Page(page.bytes));
+        }
+        snapshot.current = if self.keep { Some(current(&self.owner, self.upload.id, object)?) } else { None };
+        self.line.send(segment)
     }
 
     fn finish(&mut self, object: Object, stamp: Stamp, name: String) -> Result<(), Stop> {
@@ -309,7 +304,11 @@ impl Run {
         }
         records::append(&mut snapshot.records, CommitPart::Object(Box::new(new)));
         snapshot.done.push(stamp);
-        self.line.push(number, &frame, |_| Ok(None))
+        self.line.make_room()?;
+        match self.line.cutter.push(number, frame.stream_offset, &frame.bytes) {
+            Some(segment) => self.line.send(segment),
+            None => Ok(()),
+        }
     }
 }
 

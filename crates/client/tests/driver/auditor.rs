@@ -24,8 +24,8 @@ use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
         BeginUpload, CommitPart, DeleteObject, ListObjects, LocateExtents, LocatedExtent, NodeContact, NoteReceipts,
-        ObjectRecords, ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardLocation, ShardWitness,
-        StageSegment, Staged, StagedSegmentView, UploadTerms,
+        ObjectRecords, ObjectSummary, SegmentLocation, SegmentSpec, ShardAssignment, ShardCommitments, ShardLocation,
+        ShardWitness, StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Catalog {
     pub(crate) stages: u32,
     /// What came with each staging, in order.
     pub(crate) witnesses: BTreeMap<SegmentId, Vec<Vec<ShardWitness>>>,
+    pub(crate) lists: BTreeMap<SegmentId, Vec<ShardCommitments>>,
     pub(crate) commits: u32,
     /// Commits take place, and are never answered.
     pub(crate) mute: bool,
@@ -89,6 +90,7 @@ impl Auditor {
             standings: BTreeMap::new(),
             stages,
             witnesses: BTreeMap::new(),
+            lists: BTreeMap::new(),
             commits,
             mute: false,
         };
@@ -227,11 +229,12 @@ impl ObjectService for Auditor {
         request: Request<pb::StageSegmentRequest>,
     ) -> Result<Response<pb::StageSegmentResponse>, Status> {
         let owner = require_owner(&request)?;
-        let StageSegment { upload, offset, segment: spec, avoid, witnesses, .. } =
+        let StageSegment { upload, offset, segment: spec, avoid, witnesses, commitments } =
             StageSegment::try_from(request.into_inner())?;
         let mut inner = self.open()?;
         inner.stages += 1;
         inner.witnesses.entry(spec.id).or_default().push(witnesses);
+        inner.lists.insert(spec.id, commitments);
         let (row, known) = match inner.store.apply(StoreOp::StagedSegment { id: upload, owner, segment: spec.id }) {
             StoreReply::Upload(row, known) => (row, known.into_iter().next()),
             other => return Err(odd(other)),

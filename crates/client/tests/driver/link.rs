@@ -57,6 +57,23 @@ async fn an_answer_with_a_gap_a_repeat_or_a_wrong_length_is_no_answer() {
     assert!(matches!(error, LinkError::Timeout { .. }), "{error}");
 }
 
+/// Attack: a byte now and then, each of them in time, keeps whoever reads waiting for years.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_comes_drop_by_drop_is_not_coming() {
+    let cluster = Cluster::start(6).await;
+    cluster.put("object", &noise(1, 2 << 20)).await;
+    let node = &cluster.nodes[0];
+    let (shard, len) = node.inner().shards.first_key_value().map(|(id, len)| (*id, *len)).unwrap();
+    node.fail(Fault::Drips(Duration::from_millis(20)));
+    let began = std::time::Instant::now();
+    let error = read(&cluster, node, shard, len).await.unwrap_err();
+    assert!(matches!(error, LinkError::Timeout { .. }), "{error}");
+    let parts = u32::try_from(len / (256 << 10)).unwrap() + 1;
+    let least = Duration::from_millis(500) * parts;
+    assert!(began.elapsed() >= least, "{:?} of {least:?}", began.elapsed());
+    assert!(began.elapsed() < 4 * least, "{:?} of {least:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_in_the_place_of_another_is_unreachable() {
     let cluster = Cluster::start(6).await;

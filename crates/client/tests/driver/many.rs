@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use holdfast_client::{Client, ClientError, ManyReport, PutOptions, Quiet, Source};
+use holdfast_client::{Client, ClientError, ManyReport, Progress, PutOptions, Quiet, Source};
 use holdfast_types::ObjectId;
+use tokio::sync::Notify;
 
 use crate::{
     cluster::{Cluster, noise},
@@ -96,6 +97,26 @@ async fn a_source_that_cannot_be_read_is_named_and_keeps_nobody() {
     assert_eq!(cluster.client.list().await.unwrap().len(), 3);
 }
 
+/// When a client dies.
+#[derive(Clone, Copy)]
+enum Death {
+    /// When the first shard of this life is durable.
+    Moved,
+    /// When an object is told that was not before.
+    Told,
+}
+
+/// Says when something moved.
+struct Moved(Option<Arc<Notify>>);
+
+impl Progress for Moved {
+    fn moved(&self, _bytes: u64) {
+        if let Some(end) = &self.0 {
+            end.notify_one();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_loses_nothing_that_was_told_and_stores_nothing_twice() {
     let cluster = Cluster::start(7).await;
@@ -104,28 +125,30 @@ async fn a_crash_loses_nothing_that_was_told_and_stores_nothing_twice() {
     let lens = [[3 * MIB + 17; 9].as_slice(), &[10 * MIB]].concat();
     let paths = files(&cluster, &lens);
     let told: Arc<Mutex<BTreeMap<usize, ObjectId>>> = Arc::default();
-    // Later and later: while the first batch is on its way, between batches, in the large one.
-    for wanted in [0, 1, 3, 6, 9] {
-        let client = Client::connect(&cluster.config).await.unwrap();
-        let tell = {
-            let told = told.clone();
-            move |outcome: holdfast_client::Outcome<'_>| {
-                let id = outcome.stored.unwrap().id;
-                if let Some(before) = told.lock().unwrap().insert(outcome.source, id) {
-                    assert_eq!(before, id, "what was told stays so");
-                }
-                Ok::<_, ClientError>(())
+    let count = || told.lock().unwrap().len();
+    // While the first batch is on its way; whenever one is told; in the large one.
+    let deaths = std::iter::once(Death::Moved).chain(std::iter::repeat_n(Death::Told, 8)).chain([Death::Moved]);
+    for death in deaths {
+        if matches!(death, Death::Told) && count() == 9 {
+            continue;
+        }
+        let (client, before, end) = (Client::connect(&cluster.config).await.unwrap(), count(), Arc::new(Notify::new()));
+        let tell = |outcome: holdfast_client::Outcome<'_>| {
+            let id = outcome.stored.unwrap().id;
+            if let Some(before) = told.lock().unwrap().insert(outcome.source, id) {
+                assert_eq!(before, id, "what was told stays so");
             }
-        };
-        let death = async {
-            tokio::time::sleep(Duration::from_millis(60)).await;
-            while told.lock().unwrap().len() < wanted {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+            if matches!(death, Death::Told) && count() > before {
+                end.notify_one();
             }
+            Ok::<_, ClientError>(())
         };
+        let progress = Arc::new(Moved(matches!(death, Death::Moved).then(|| end.clone())));
         tokio::select! {
-            _ = client.put_many(sources(&paths), PutOptions::default(), Arc::new(Quiet), tell) => {}
-            () = death => {}
+            // Not looked at before it has to: nothing is told between the word and the end.
+            biased;
+            () = end.notified() => {}
+            _ = client.put_many(sources(&paths), PutOptions::default(), progress, tell) => panic!("it came to its end"),
         }
     }
     let before = told.lock().unwrap().clone();

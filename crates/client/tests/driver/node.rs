@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Wiped,
     /// It takes its time for everything.
     Slow(Duration),
+    /// It sends a shard byte by byte, so far apart.
+    Drips(Duration),
     /// It is busy, for ever.
     Busy,
     /// It stores, and signs its receipts with another key.
@@ -184,10 +186,22 @@ impl Node {
                 garbled(garble, &mut all);
                 Box::new(all.into_iter())
             }
+            Some(Fault::Drips(span)) => {
+                let drops = stream::iter(parts.flat_map(drops)).then(move |part| async move {
+                    tokio::time::sleep(span).await;
+                    Ok(part.into())
+                });
+                return drops.boxed();
+            }
             _ => Box::new(parts),
         };
         stream::iter(parts.map(|part| Ok(part.into()))).boxed()
     }
+}
+
+fn drops(part: GetPart) -> Vec<GetPart> {
+    let GetPart::Piece { offset, bytes } = part else { return vec![part] };
+    (0..bytes.len()).map(|at| GetPart::Piece { offset: offset + at as u64, bytes: bytes.slice(at..at + 1) }).collect()
 }
 
 fn flip(parts: &mut [GetPart]) {

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
-use holdfast_client::{Client, PutOptions, Quiet, Source};
+use holdfast_client::{Client, Commit, PutOptions, Quiet, Source};
+use holdfast_kzg::{BLOB_LEN, CommitmentList, Setup};
 use holdfast_protocol::witness::Witness;
 use holdfast_wire::convert::ShardWitness;
 
@@ -41,6 +42,32 @@ async fn every_shard_is_staged_with_a_secret_of_its_own_and_the_value_of_its_byt
         assert_eq!(found.iter().filter(is_of_it).count(), 1, "{}", shard.shard);
     }
     assert_eq!(values.len(), 6 * all.len());
+}
+
+/// Whoever asks for it at once hands over the lists themselves, of the very bytes that the nodes hold, and no witness:
+/// nobody is to be asked for anything afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_that_commits_now_stages_the_lists_and_no_secret() {
+    let cluster = Cluster::start(7).await;
+    let options = PutOptions { commit: Commit::Now, ..PutOptions::default() };
+    let source = Source::bytes("object", noise(1, 2 * MIB + 77));
+    let put = cluster.client.put(vec![source], options, Arc::new(Quiet)).await.unwrap();
+    let stat = cluster.client.stat(put.objects[0].id).await.unwrap();
+    assert!(staged(&cluster).iter().all(Vec::is_empty));
+    let lists: Vec<_> = cluster.auditor.inner().lists.values().flatten().cloned().collect();
+    let shards: Vec<_> = stat.segments.iter().flat_map(|segment| &segment.shards).collect();
+    assert_eq!(lists.len(), shards.len());
+    let mut bytes_in_all = 0;
+    for shard in shards {
+        let node = cluster.nodes.iter().find(|node| node.id() == shard.node).unwrap();
+        let bytes = node.bytes(&shard.shard);
+        bytes_in_all += bytes.len() as u64;
+        let commit = |blob: &[u8]| Setup::ethereum().commit(blob).unwrap();
+        let list = CommitmentList::new(bytes.chunks(BLOB_LEN).map(commit).collect()).unwrap().encode();
+        assert!(lists.iter().any(|of| of.index == shard.index && of.list == list), "{}", shard.shard);
+    }
+    assert_eq!(put.committed_bytes, bytes_in_all);
+    assert!(put.commit_seconds > 0.0);
 }
 
 /// The attack: whoever reads the client's disk after a crash, or its auditor's former mail, claims constants that give

@@ -1,10 +1,7 @@
 //! The slow twin: one lookup for each byte of each product. Short enough to be seen to be right, and what processors
 //! without vector units run.
 
-use super::lane::half_tables;
-
-/// One strip of each of 20 shards of 16 KiB stays in a level-2 cache while every target passes.
-const STRIP_LEN: usize = 16 << 10;
+use super::{lane::half_tables, sweep::STRIP_LEN};
 
 /// Overwrites `targets` with their sums over `sources`. All strips have one length.
 pub(super) fn apply(rows: &[Vec<u8>], sources: &[&[u8]], targets: &mut [&mut [u8]]) {

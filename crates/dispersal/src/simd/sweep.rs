@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::lane::Lane;
 
 /// Strips of eight targets, and of 20 sources where there are more groups than one, stay in a level-2 cache.
-const STRIP_LEN: usize = 16 << 10;
+pub(super) const STRIP_LEN: usize = 16 << 10;
 
 /// How far ahead sources are asked for. Eight streams at once are more than most processors foresee by themselves, and
 /// not one of them sees past the end of a page.

@@ -6,7 +6,7 @@ use reed_solomon_erasure::galois_8::{ReedSolomon, mul};
 use super::{
     emulated::{Affine, Shuffle, affine_byte},
     lane::{Lane, half_tables, matrix},
-    sweep::{self, sweep},
+    sweep::{self, STRIP_LEN, sweep},
     *,
 };
 
@@ -108,7 +108,7 @@ fn every_length_around_every_register_is_the_crate_s() {
 
 #[test]
 fn strips_and_batches_meet_without_a_seam() {
-    for len in [4095, 4096, 4097, 3 * 4096 + 77] {
+    for len in [STRIP_LEN - 1, STRIP_LEN, STRIP_LEN + 1, 3 * STRIP_LEN + 77] {
         for k in [1, 2, 7, 8, 9, 16, 17] {
             assert_all_paths(k, 4, len, 1);
         }

@@ -2,7 +2,8 @@
 //! kernels' logic against the plain path where no such processor is at hand, and the instructions against
 //! their description where one is.
 
-use super::lanes::{Kernel, LANES, Lanes, Row};
+use super::lanes::{ELEMENT_LIMBS, GROUP_LEN, Kernel, LANES, Lanes, Row};
+use crate::ELEMENT_LEN;
 
 /// Lanes without a vector unit.
 #[derive(Clone, Copy, Debug)]
@@ -18,14 +19,6 @@ fn lanewise(a: V, b: V, of: fn(u64, u64) -> u64) -> V {
 
 fn product(a: u64, b: u64) -> u128 {
     u128::from(a & LOW_52) * u128::from(b & LOW_52)
-}
-
-fn bytes(a: V) -> [u8; 64] {
-    let mut out = [0; 64];
-    for (bytes, lane) in out.as_chunks_mut().0.iter_mut().zip(a) {
-        *bytes = lane.to_le_bytes();
-    }
-    out
 }
 
 impl Lanes for Emulated {
@@ -51,8 +44,15 @@ impl Lanes for Emulated {
         to.0 = value;
     }
 
-    fn load_bytes(self, from: &[u8; 64]) -> V {
-        std::array::from_fn(|at| u64::from_le_bytes(from.as_chunks().0[at]))
+    fn elements(self, from: &[u8; GROUP_LEN]) -> [V; ELEMENT_LIMBS] {
+        let mut out = [[0; LANES]; ELEMENT_LIMBS];
+        for (lane, element) in from.as_chunks::<ELEMENT_LEN>().0.iter().enumerate() {
+            for bit in 0..8 * ELEMENT_LEN {
+                let value = element[ELEMENT_LEN - 1 - bit / 8] >> (bit % 8) & 1;
+                out[bit / 52][lane] |= u64::from(value) << (bit % 52);
+            }
+        }
+        out
     }
 
     fn add(self, a: V, b: V) -> V {
@@ -69,10 +69,6 @@ impl Lanes for Emulated {
 
     fn or(self, a: V, b: V) -> V {
         lanewise(a, b, |a, b| a | b)
-    }
-
-    fn shift_right_4(self, a: V) -> V {
-        a.map(|lane| lane >> 4)
     }
 
     fn carry_of(self, a: V) -> V {
@@ -99,11 +95,6 @@ impl Lanes for Emulated {
 
     fn look_up(self, table: V, index: V) -> V {
         index.map(|at| table[at as usize % LANES])
-    }
-
-    fn pick_bytes(self, low: V, high: V, index: V) -> V {
-        let table = [bytes(low), bytes(high)];
-        self.load_bytes(&bytes(index).map(|at| table.as_flattened()[at as usize % 128]))
     }
 
     fn even_lanes(self, a: V, b: V) -> V {

@@ -71,8 +71,10 @@ static MULTIPLES_OF_P: [Limbs; 8] = MULTIPLES;
 const MULTIPLES: [Limbs; 8] = multiples();
 /// Lane k of row j is limb j of k · p.
 static TABLE: Octet = table();
+/// p in limbs.
+pub(super) const P: Limbs = MULTIPLES[1];
 /// −1/p modulo 2^52.
-const MINUS_INVERSE: u64 = minus_inverse();
+pub(super) const MINUS_INVERSE: u64 = minus_inverse();
 /// ⌊2^416 / p⌋; a test divides again.
 const RECIPROCAL: u64 = 0x9_d835_d2f3;
 
@@ -301,6 +303,26 @@ fn step<L: Lanes>(l: L, t: &mut Values<L>, a: &Octet, b: &Row, p: &Values<L>) {
     }
 }
 
+/// [`MultiplyTwo`] with the processor's 52-bit multiply-add.
+#[inline(always)]
+pub(super) fn multiply_two<L: Lanes>(l: L, a: [&mut Octet; 2], b: [&Octet; 2]) {
+    let p = multiple_of_p(l, 1);
+    let (first, second) = (&*a[0], &*a[1]);
+    let mut t = [l.zero(); LIMBS];
+    let mut u = t;
+    // Written out: a loop would move all of t and u down a place, every time.
+    macro_rules! steps {
+            ($($at:literal)*) => {$(
+                step(l, &mut t, first, &b[0].0[$at], &p);
+                step(l, &mut u, second, &b[1].0[$at], &p);
+            )*};
+        }
+    steps!(0 1 2 3 4 5 6 7);
+    let [first, second] = a;
+    first.store(l, &carried(l, &t));
+    second.store(l, &carried(l, &u));
+}
+
 /// a = a · b, two times eight products at once: one alone would wait for its own carries half of the time.
 /// Operands carried and below 8 p; products carried and below (1 + 2^-28) p.
 ///
@@ -315,20 +337,6 @@ impl Kernel for MultiplyTwo<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let p = multiple_of_p(l, 1);
-        let (first, second) = (&*self.a[0], &*self.a[1]);
-        let mut t = [l.zero(); LIMBS];
-        let mut u = t;
-        // Written out: a loop would move all of t and u down a place, every time.
-        macro_rules! steps {
-            ($($at:literal)*) => {$(
-                step(l, &mut t, first, &self.b[0].0[$at], &p);
-                step(l, &mut u, second, &self.b[1].0[$at], &p);
-            )*};
-        }
-        steps!(0 1 2 3 4 5 6 7);
-        let [first, second] = self.a;
-        first.store(l, &carried(l, &t));
-        second.store(l, &carried(l, &u));
+        l.multiply_two(self.a, self.b);
     }
 }

@@ -5,16 +5,13 @@
 //! own, lows and highs of the limbs' products as the processor's multiply-add gives them. A weight grows by less
 //! than 6 · 2^52 a blob, so carries are due only every [`BLOBS_BETWEEN_CARRIES`].
 
-use super::lanes::{Kernel, LANES, Lanes, Row};
+use super::lanes::{ELEMENT_LIMBS, GROUP_LEN, Kernel, LANES, Lanes, Row};
 use crate::{ELEMENT_LEN, ELEMENTS_PER_BLOB, accumulate::Accumulator};
 
 const LIMB_BITS: usize = 52;
 const LOW_52: u64 = (1 << LIMB_BITS) - 1;
-const ELEMENT_LIMBS: usize = 5;
 const GAMMA_LIMBS: usize = 3;
 const WEIGHTS: usize = 8;
-/// Bytes of eight elements.
-const GROUP_LEN: usize = LANES * ELEMENT_LEN;
 
 /// 1 + 6 · 512 < 2^12, so that a weight stays below 2^64.
 const BLOBS_BETWEEN_CARRIES: u32 = 512;
@@ -125,66 +122,23 @@ struct AddProducts<'a> {
     gamma: [u64; GAMMA_LIMBS],
 }
 
-/// Where the four loads of 64 bytes begin in a group's 248: each covers two elements whole, none reads past the end.
-const LOADS: [usize; 4] = [0, 2 * ELEMENT_LEN, 4 * ELEMENT_LEN, GROUP_LEN - 64];
-
-/// For each limb, the bytes of the first two loads that make it for elements 0 to 3, and of the last two for
-/// elements 4 to 7. A limb begins at a whole or at a half byte; eight bytes are more than it needs.
-static PICKS: [[Row; ELEMENT_LIMBS]; 2] = picks();
-
-const fn picks() -> [[Row; ELEMENT_LIMBS]; 2] {
-    let mut out = [[Row::ZERO; ELEMENT_LIMBS]; 2];
-    let mut at = 0;
-    while at < ELEMENT_LIMBS * LANES * 8 {
-        let (limb, element, byte) = (at / (LANES * 8), at / 8 % LANES, at % 8);
-        // Counted from the least significant, which is the element's last.
-        let significance = limb * LIMB_BITS / 8 + byte;
-        if significance < ELEMENT_LEN {
-            let load = element / 2;
-            let place = element * ELEMENT_LEN + ELEMENT_LEN - 1 - significance - LOADS[load];
-            let index = place + 64 * (load % 2);
-            out[element / 4][limb].0[element] |= (index as u64) << (8 * byte);
-        }
-        at += 1;
-    }
-    out
-}
-
-#[inline(always)]
-fn load<L: Lanes, const AT: usize>(l: L, bytes: &[u8; GROUP_LEN]) -> L::V {
-    let Some(bytes) = bytes[AT..].first_chunk() else { unreachable!("a load ends within its group") };
-    l.load_bytes(bytes)
-}
-
 impl Kernel for AddProducts<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let gamma = [l.splat(self.gamma[0]), l.splat(self.gamma[1]), l.splat(self.gamma[2])];
-        // The highest limb has 40 bits; what was picked above them belongs to nobody.
-        let highest = l.splat((1 << (8 * ELEMENT_LEN - 4 * LIMB_BITS)) - 1);
         for (group, bytes) in self.groups.iter_mut().zip(self.bytes) {
-            let near = [load::<L, { LOADS[0] }>(l, bytes), load::<L, { LOADS[1] }>(l, bytes)];
-            let far = [load::<L, { LOADS[2] }>(l, bytes), load::<L, { LOADS[3] }>(l, bytes)];
+            let elements = l.elements(bytes);
             let mut sums = [l.zero(); WEIGHTS];
             for weight in 0..WEIGHTS {
                 sums[weight] = l.load(&group.0[weight]);
             }
             for limb in 0..ELEMENT_LIMBS {
-                let first = l.pick_bytes(near[0], near[1], l.load(&PICKS[0][limb]));
-                let second = l.pick_bytes(far[0], far[1], l.load(&PICKS[1][limb]));
-                let mut value = l.select(0xf0, second, first);
-                if limb % 2 == 1 {
-                    value = l.shift_right_4(value);
-                }
-                if limb == ELEMENT_LIMBS - 1 {
-                    value = l.and(value, highest);
-                }
                 for part in 0..GAMMA_LIMBS {
                     let weight = limb + part;
-                    sums[weight] = l.multiply_add_low(sums[weight], value, gamma[part]);
-                    sums[weight + 1] = l.multiply_add_high(sums[weight + 1], value, gamma[part]);
+                    sums[weight] = l.multiply_add_low(sums[weight], elements[limb], gamma[part]);
+                    sums[weight + 1] = l.multiply_add_high(sums[weight + 1], elements[limb], gamma[part]);
                 }
             }
             for weight in 0..WEIGHTS {

@@ -2,14 +2,21 @@
 //!
 //! A kernel is written once, over [`Lanes`], and runs on the processor's own instructions or on
 //! [`Emulated`](super::emulated::Emulated) lanes of plain integers, so every line of its logic is tested on any machine; what is
-//! left to trust are the one-line bodies of [`Ifma`](super::ifma::Ifma).
+//! left to trust are the short bodies of [`Ifma`](super::ifma::Ifma) and [`Fma`](super::fma::Fma).
 //!
 //! Everything here is inlined into [`Lanes::run`], the one place where the instructions are enabled. So a
 //! [`Kernel::run`] must be `#[inline(always)]` and must pass no closures to library code: what is not inlined
 //! is compiled for the baseline and costs a hundred times as much (and stays right).
 
+use super::field::{self, Octet};
+use crate::ELEMENT_LEN;
+
 /// Lanes of a register.
 pub(crate) const LANES: usize = 8;
+/// Bytes of eight elements of a blob.
+pub(crate) const GROUP_LEN: usize = LANES * ELEMENT_LEN;
+/// Limbs of 52 bits that an element has.
+pub(crate) const ELEMENT_LIMBS: usize = 5;
 
 /// A register in memory: aligned, so that no load touches two cache lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -39,8 +46,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn splat(self, value: u64) -> Self::V;
     fn load(self, from: &Row) -> Self::V;
     fn store(self, to: &mut Row, value: Self::V);
-    /// 64 bytes from anywhere, the first lowest.
-    fn load_bytes(self, from: &[u8; 64]) -> Self::V;
+    /// Eight elements of a blob, 31 big-endian bytes each, limb by limb.
+    fn elements(self, from: &[u8; GROUP_LEN]) -> [Self::V; ELEMENT_LIMBS];
 
     /// a + b modulo 2^64.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -48,8 +55,6 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     fn or(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Shifted right by four bits, zeros coming in.
-    fn shift_right_4(self, a: Self::V) -> Self::V;
     /// Shifted right by 52 bits as a signed number.
     fn carry_of(self, a: Self::V) -> Self::V;
     /// sum + the low 52 bits of the product of the low 52 bits of a and b.
@@ -57,14 +62,18 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// sum + the product of the low 52 bits of a and b, shifted right by 52.
     fn multiply_add_high(self, sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
 
+    /// a = a · b / 2^416 modulo p, two times eight products: see [`field::MultiplyTwo`].
+    #[inline(always)]
+    fn multiply_two(self, a: [&mut Octet; 2], b: [&Octet; 2]) {
+        field::multiply_two(self, a, b);
+    }
+
     /// Lane by lane: `yes` where the mask has a bit.
     fn select(self, mask: u8, yes: Self::V, no: Self::V) -> Self::V;
     /// A bit for each lane that is zero.
     fn zeros(self, a: Self::V) -> u8;
     /// Lane i of the result is lane `index[i] % 8` of the table.
     fn look_up(self, table: Self::V, index: Self::V) -> Self::V;
-    /// Byte i of the result is byte `index[i] % 128` of the 128 bytes `low`, `high`.
-    fn pick_bytes(self, low: Self::V, high: Self::V, index: Self::V) -> Self::V;
     /// Lanes 0 2 4 6 of both, alternating: a0 b0 a2 b2 a4 b4 a6 b6.
     fn even_lanes(self, a: Self::V, b: Self::V) -> Self::V;
     /// Lanes 1 3 5 7 of both, alternating.

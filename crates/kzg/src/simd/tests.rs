@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{
     emulated::Emulated,
     field::{self, LIMBS, MultiplyTwo, Octet},
-    lanes::{Kernel, LANES, Lanes, Row, transpose},
+    lanes::{GROUP_LEN, Kernel, LANES, Lanes, Row, transpose},
 };
 use crate::blst::Fp;
 
@@ -20,6 +20,10 @@ macro_rules! everywhere {
         if let Some(lanes) = super::ifma::Ifma::detected() {
             out.push(lanes.run($kernel));
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = super::fma::Fma::detected() {
+            out.push(lanes.run($kernel));
+        }
         out
     }};
 }
@@ -29,7 +33,7 @@ struct EveryOperation<'a> {
     a: &'a Row,
     b: &'a Row,
     c: &'a Row,
-    bytes: &'a [u8; 64],
+    bytes: &'a [u8; GROUP_LEN],
     mask: u8,
 }
 
@@ -42,18 +46,15 @@ impl Kernel for EveryOperation<'_> {
         let results = [
             l.zero(),
             l.splat(self.a.0[3]),
-            l.load_bytes(self.bytes),
             l.add(a, b),
             l.sub(a, b),
             l.and(a, b),
             l.or(a, b),
-            l.shift_right_4(a),
             l.carry_of(a),
             l.multiply_add_low(c, a, b),
             l.multiply_add_high(c, a, b),
             l.select(self.mask, a, b),
             l.look_up(a, b),
-            l.pick_bytes(a, b, c),
             l.even_lanes(a, b),
             l.odd_lanes(a, b),
             l.even_pairs(a, b),
@@ -63,6 +64,11 @@ impl Kernel for EveryOperation<'_> {
         let mut rows = vec![Row::ZERO; results.len()];
         for at in 0..results.len() {
             l.store(&mut rows[at], results[at]);
+        }
+        let elements = l.elements(self.bytes);
+        for at in 0..elements.len() {
+            rows.push(Row::ZERO);
+            l.store(&mut rows[results.len() + at], elements[at]);
         }
         (rows, l.zeros(a))
     }
@@ -168,10 +174,10 @@ fn row() -> impl Strategy<Value = Row> {
 
 proptest! {
     #[test]
-    fn instructions_do_what_the_emulation_says(a in row(), b in row(), c in row(), bytes in prop::collection::vec(any::<u8>(), 65), mask: u8) {
+    fn instructions_do_what_the_emulation_says(a in row(), b in row(), c in row(), bytes in prop::collection::vec(any::<u8>(), GROUP_LEN + 1), mask: u8) {
         // At an odd address, and to the last byte of its allocation.
         let bytes: Box<[u8]> = bytes.into();
-        let bytes: &[u8; 64] = bytes[1..].try_into().unwrap();
+        let bytes: &[u8; GROUP_LEN] = bytes[1..].try_into().unwrap();
         let results = everywhere!(EveryOperation { a: &a, b: &b, c: &c, bytes, mask });
         for result in &results[1..] {
             prop_assert_eq!(result, &results[0]);

@@ -189,7 +189,7 @@ impl Committer {
                 }
             }
             let worked = pace::worked().saturating_sub(began);
-            self.account(worked);
+            self.account(state, worked);
             if !self.desk.pause(pace::rest_after(worked, self.share)) {
                 return Outcome::Stopped;
             }
@@ -213,8 +213,9 @@ impl Committer {
         }
     }
 
-    fn account(&mut self, worked: Duration) {
+    fn account(&mut self, state: &State, worked: Duration) {
         self.desk.advance(worked);
+        state.counts.committed_blob(worked);
         if let Some(run) = &mut self.run {
             run.blobs += 1;
             run.worked += worked;
@@ -228,6 +229,7 @@ impl Committer {
             match self.runtime.block_on(async move { writer.list(shard, bytes).await }) {
                 Ok(()) => {
                     debug!(%shard, blobs = list.commitments().len(), "committed to");
+                    state.counts.committed_shard();
                     if let Some(run) = &mut self.run {
                         run.shards += 1;
                     }

@@ -1,7 +1,5 @@
 //! Reads a whole shard once and sums its blobs under a seed: for a witness that was revealed, and for chance of our own.
 
-use std::time::{Duration, Instant};
-
 use holdfast_kzg::{Opening, Setup};
 use holdfast_protocol::witness::{Summing, WitnessSeed};
 use holdfast_types::{ByteRange, ShardId};
@@ -24,7 +22,7 @@ pub(super) fn fold(state: &State, shard: ShardId, seed: &WitnessSeed) -> Result<
     let Some(entry) = state.reader.stat(&key) else { return Ok(Folded::Missing) };
     let (mut hash, mut sum, mut damaged) = (Builder::new(), Summing::new(seed), Vec::new());
     let mut pieces = state.reader.read_pieces(&[key]);
-    let (began, mut read) = (Instant::now(), 0);
+    let mut read = 0;
     while let Some(piece) = pieces.next() {
         match piece.bytes {
             Some(bytes) => {
@@ -36,10 +34,7 @@ pub(super) fn fold(state: &State, shard: ShardId, seed: &WitnessSeed) -> Result<
             None => damaged.push(piece.offset..piece.offset + piece.len),
         }
         read += piece.len;
-        if let Some(rate) = state.limits.challenge_rate {
-            let due = Duration::from_secs_f64(read as f64 / rate.get() as f64);
-            std::thread::sleep(due.saturating_sub(began.elapsed()));
-        }
+        std::thread::sleep(state.rate.turn(piece.len));
     }
     if read != entry.len {
         // Deleted before the first piece: nothing was there to read.

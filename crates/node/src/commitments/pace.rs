@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use tracing::warn;
 
 use crate::state::State;
 
@@ -22,15 +22,16 @@ const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
 /// And begins on a backlog at the latest after so long.
 const HOLD_OFF_MAX: Duration = Duration::from_secs(60);
 
-/// Lowers the calling thread's priority, where the system can do that for one thread.
+/// Lowers the calling thread's priority, where the system can do that for one thread. Called once, by the committer: an
+/// operator whose unit forbids it must hear why a busy node is slower than another.
 pub(super) fn step_back() {
     // On Linux "this process" means the calling thread.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        debug!(%error, "the committer keeps the usual priority");
+        warn!(%error, "the committer keeps the usual priority; allow the system call setpriority");
     }
     #[cfg(not(target_os = "linux"))]
-    debug!("the committer keeps the usual priority");
+    warn!("the committer keeps the usual priority: this system cannot lower that of one thread");
 }
 
 /// The processor's time that the calling thread took so far.

@@ -2,6 +2,7 @@
 //! role.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -157,6 +158,7 @@ impl Cluster {
             limits: RawLimits::default(),
             // Tests that are not about commitments see only the records that they cause.
             commitments: RawCommitments { cpu_share: 0.0 },
+            metrics: None,
         }
     }
 
@@ -325,4 +327,19 @@ pub(crate) fn flip(volume_dir: &Path, kind: u8, id: [u8; 32], at: u64) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset + at).unwrap();
     file.write_all_at(&[byte[0] ^ 0x10], offset + at).unwrap();
+}
+
+/// The numbers of a node's page, by name with labels as they are written.
+pub(crate) async fn scrape(node: &Running) -> BTreeMap<String, f64> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(node.metrics().expect("metrics are served")).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\n# EOF\n"), "{answer}");
+    let page = answer.split_once("\r\n\r\n").unwrap().1;
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.into(), value.parse().unwrap())).unwrap())
+        .collect()
 }

@@ -4,7 +4,7 @@ use holdfast_transport::Subject;
 use holdfast_types::{Fence, Grant, Millis, NodeId, Operation, OwnerId, SecretKey};
 use holdfast_wire::{
     ErrorCode, WireError,
-    convert::{GetShard, PutPart},
+    convert::{GetShard, PutPart, Statement},
     pb::node::v1 as pb,
 };
 
@@ -100,6 +100,30 @@ async fn a_deletion_from_before_a_repair_does_not_hit_what_the_repair_made() {
     let other = bytes(1_000, 2);
     let grant = Grant { fence: Fence { epoch: 1, counter: 3 }, ..cluster.grant(node.id(), Operation::Put, &other) };
     assert!(put(&mut auditor, &grant.sign(&cluster.auditor_key), false, &other).await.is_ok());
+}
+
+/// A catalog restored from an old copy believes a fence that it does not know by its own signature only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_grant_of_the_highest_fence_is_kept_and_shown() {
+    let cluster = Cluster::new().await;
+    let node = cluster.start().await;
+    let mut auditor = cluster.auditor(&node).await;
+    let contents = [bytes(3_000, 1), bytes(3_000, 2)];
+    let fenced = |operation, counter, content: &[u8]| {
+        let fence = Fence { epoch: 1, counter };
+        Grant { fence, ..cluster.grant(node.id(), operation, content) }.sign(&cluster.auditor_key)
+    };
+    let highest = fenced(Operation::Delete, 9, &contents[0]);
+    put(&mut auditor, &fenced(Operation::Put, 8, &contents[0]), false, &contents[0]).await.unwrap();
+    assert_eq!(delete(&mut auditor, &highest).await, Ok(true));
+    put(&mut auditor, &fenced(Operation::Put, 3, &contents[1]), false, &contents[1]).await.unwrap();
+    node.stop().await.unwrap();
+
+    let node = cluster.start().await;
+    let said = cluster.auditor(&node).await.stat(pb::StatRequest {}).await.unwrap().into_inner();
+    let stat = Statement::try_from(said).unwrap().stat;
+    assert_eq!((stat.proof.as_deref(), stat.fence), (Some(&highest), highest.grant.fence));
+    assert!(highest.is_signed_by(&cluster.auditor_key.public()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

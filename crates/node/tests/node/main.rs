@@ -11,4 +11,5 @@ mod damage;
 mod full;
 mod grants;
 mod life;
+mod metrics;
 mod storage;

@@ -6,6 +6,7 @@
 //! | signed, for this very question, and no answer to it | [`Heard::Nonsense`]: as false as a wrong proof, and judged like one |
 //! | unsigned, replayed, somebody else's, for another question | silence: whoever sent it, it proves nothing against the node |
 //! | no reply | silence |
+//! | "no", in a status that nobody signed | a refusal: asked again, and then silence |
 //!
 //! The incarnation is in the signed words, for the record. It decides nothing: bytes that verify are
 //! there, whichever life of the node they are read in.
@@ -22,6 +23,9 @@ use crate::{
     set::{self, AuditSet, Member},
 };
 
+/// A node that denies a challenge does not say when to come again.
+const DENIED_WAIT: Millis = Millis::from_secs(1);
+
 /// Blobs of a set, by number: sorted, disjoint, not touching.
 pub(super) type Blobs = Vec<(u64, u64)>;
 
@@ -34,12 +38,10 @@ pub(super) enum Heard {
     Leaves(LeavesSaid),
     /// The node's set is another.
     Mismatch,
-    /// Later.
+    /// Later, or no without a reason that counts.
     Refused(Millis),
     /// No answer, and what to call that.
     Silent(Outcome),
-    /// Our own fault.
-    Fault,
     /// Signed, for this question, and no answer to it.
     Nonsense,
 }
@@ -106,7 +108,10 @@ fn failed(failure: &SendFailure) -> Heard {
         SendFailure::Unreachable => Heard::Silent(Outcome::Unreachable),
         SendFailure::Timeout | SendFailure::Malformed(_) => Heard::Silent(Outcome::Late),
         SendFailure::Refused { retry_after } => Heard::Refused(*retry_after),
-        SendFailure::Denied(_) => Heard::Fault,
+        // Attack: a node that dropped what it is asked for denies every challenge. Nobody signed that word, and if it counted
+        // as our own fault, one status code would free a node from audits for ever. Where the fault is ours (a certificate
+        // that is no auditor's), every node says it, and the alerts of their containment come hours before any loss.
+        SendFailure::Denied(_) => Heard::Refused(DENIED_WAIT),
     }
 }
 

@@ -309,7 +309,6 @@ impl Reconcile {
                     false => Progress::Sleep(ctx.now.mono + refusal_wait(after, ctx.profile)),
                 }
             }
-            Heard::Fault => self.fail(Fault::Internal, ctx),
             Heard::Nonsense | Heard::Fold(_) | Heard::Mismatch => self.found(at, false, ctx),
         }
     }

@@ -27,6 +27,14 @@ pub(super) struct Round {
     pub(super) at: Mono,
     /// Where it begins.
     pub(super) from: Sequence,
+    /// Asked for in the middle of a round: once more through all sets, at once, after this round's last.
+    again: bool,
+}
+
+impl Round {
+    fn first(at: Mono) -> Self {
+        Self { at, from: Sequence(0), again: false }
+    }
 }
 
 /// What to do about a node now.
@@ -76,7 +84,7 @@ impl Watch {
         let first = |every: Millis| {
             // After a restart a node has the rest of its interval; a node never judged is due.
             let waited = row.judged.map_or(every, |judged| now.wall.since(judged));
-            Round { at: now.mono + Millis(every.0.saturating_sub(waited.0)), from: Sequence(0) }
+            Round::first(now.mono + Millis(every.0.saturating_sub(waited.0)))
         };
         Self {
             fold: first(profile.fold_every),
@@ -118,10 +126,14 @@ impl Watch {
         self.knock = now.mono;
     }
 
-    /// Both lanes, from the beginning.
+    /// Both lanes, from where they are.
+    // Attack: a client that asks for audits all the time, or a node that admits one damaged byte in each answer, so that no
+    // round ever comes to the later sets, or one lane always comes before the other. So neither place nor turn is moved.
     pub(super) fn due_now(&mut self, now: Now) {
-        self.fold = Round { at: now.mono, from: Sequence(0) };
-        self.sample = self.fold;
+        for round in [&mut self.fold, &mut self.sample] {
+            round.at = round.at.min(now.mono);
+            round.again = round.from > Sequence(0);
+        }
         self.knock = now.mono;
         self.pause = now.mono;
     }
@@ -171,9 +183,11 @@ impl Watch {
             Lane::Fold => profile.fold_every,
             Lane::Sample | Lane::Retrieve => profile.sample_every,
         };
-        *self.round(lane) = match more {
-            Some(from) => Round { at: now.mono, from },
-            None => Round { at: now.mono + every, from: Sequence(0) },
+        let round = self.round(lane);
+        *round = match more {
+            Some(from) => Round { at: now.mono, from, ..*round },
+            None if round.again => Round::first(now.mono),
+            None => Round::first(now.mono + every),
         };
     }
 
@@ -228,10 +242,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_cluster_that_was_down_for_long_is_silent_from_its_start_on() {
-        let profile = Profile::demo();
-        let row = NodeRow {
+    fn watched() -> NodeRow {
+        NodeRow {
             id: holdfast_types::NodeId([1; 32]),
             key: PublicKey([1; 32]),
             addresses: Vec::new(),
@@ -247,7 +259,50 @@ mod tests {
             seen: Wall(0),
             judged: Some(Wall(1000)),
             version: 1,
-        };
+        }
+    }
+
+    /// Attack: `RunAudit` after every set.
+    #[test]
+    fn asking_for_audits_all_the_time_keeps_neither_lane_from_any_set() {
+        const SETS: u64 = 4;
+        let profile = Profile::production();
+        let row = watched();
+        let at = |after: u64| Now { mono: Mono(after), wall: Wall(1000 + after) };
+        let mut watch = Watch::new(&row, at(0), &profile);
+        let mut asked = BTreeSet::new();
+        // A round that was asked for again may have begun before the other lane's ended.
+        for step in 1..=2 * SETS + 2 {
+            let now = at(step);
+            watch.due_now(now);
+            let Some((_, Next::Audit(_, lane, from))) = watch.next(&row, &[], now, &profile) else { panic!("due") };
+            asked.insert((lane, from));
+            watch.advance(lane, (from.0 + 1 < SETS).then_some(Sequence(from.0 + 1)), now, &profile);
+        }
+        let sets = |lane| (0..SETS).map(move |from| (lane, Sequence(from)));
+        let all: BTreeSet<_> = sets(Lane::Fold).chain(sets(Lane::Sample)).collect();
+        assert_eq!(asked, all, "every set of both lanes");
+    }
+
+    #[test]
+    fn an_audit_asked_for_in_the_middle_of_a_round_comes_to_the_first_sets_too() {
+        let profile = Profile::production();
+        let row = watched();
+        let at = |after: u64| Now { mono: Mono(after), wall: Wall(1000 + after) };
+        let mut watch = Watch::new(&row, at(0), &profile);
+        watch.advance(Lane::Fold, Some(Sequence(5)), at(1), &profile);
+        watch.due_now(at(2));
+        assert_eq!(watch.fold.from, Sequence(5));
+        watch.advance(Lane::Fold, None, at(3), &profile);
+        assert_eq!((watch.fold.at, watch.fold.from), (Mono(3), Sequence(0)), "once more from the beginning, at once");
+        watch.advance(Lane::Fold, None, at(4), &profile);
+        assert_eq!(watch.fold.at, Mono(4) + profile.fold_every, "and no more than once");
+    }
+
+    #[test]
+    fn a_cluster_that_was_down_for_long_is_silent_from_its_start_on() {
+        let profile = Profile::demo();
+        let row = watched();
         let week = 7 * 24 * 3_600_000;
         let at = |after: u64| Now { mono: Mono(after), wall: Wall(1000 + week + after) };
         let mut watch = Watch::new(&row, at(0), &profile);

@@ -19,7 +19,7 @@ const AGAIN_MAX: Millis = Millis::from_secs(60);
 impl Commitments {
     /// A job ended.
     pub(crate) fn on_committed(&mut self, token: Token, outcome: CommitOutcome, ctx: &mut Context<'_>) {
-        let Some(Work { shard, step }) = self.work.remove(&token) else { return };
+        let Some(Work { shard, step, .. }) = self.work.remove(&token) else { return };
         match step {
             Step::Hand => self.handed(shard, outcome, ctx),
             Step::Claim => self.claimed(shard, outcome, ctx),
@@ -99,7 +99,12 @@ impl Commitments {
                 shard.without = true;
                 self.go_on(shard, ctx);
             }
-            other => self.otherwise(&shard, other, ctx),
+            other => {
+                if matches!(other, CommitOutcome::BadBytes { .. } | CommitOutcome::Failed(_)) {
+                    self.unserved.push(shard.placement.clone());
+                }
+                self.otherwise(&shard, other, ctx);
+            }
         }
     }
 

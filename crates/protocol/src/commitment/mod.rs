@@ -31,7 +31,8 @@ use self::{
 use crate::{
     backoff::Backoff,
     context::Context,
-    effect::{CommitJob, HandJob, Notice, Token},
+    effect::{CommitJob, CommitOutcome, HandJob, Notice, Token, job_within, read_within},
+    message::SendFailure,
     model::{CommitmentState, Placement, Provenance},
     store::{StoreOp, StoreReply},
 };
@@ -51,8 +52,11 @@ const CLAIMS_PER_NODE: usize = 4;
 const WAITING_PER_NODE: usize = 16;
 /// Witnesses revealed at once, and lists handed over.
 const REVEALS_AT_ONCE: usize = 16;
-/// Shards that wait for a reveal or a reading; no more are claimed meanwhile.
-const READY_MAX: usize = 256;
+/// Shards of one node that wait for a reveal or a reading; no more of it are claimed meanwhile. Attack: one line for all
+/// nodes would be full of the shards of whoever lets itself be read drop by drop.
+const READY_PER_NODE: usize = 16;
+/// Shards of one node read at once, so that one slow node never has all the readings there are.
+const READS_PER_NODE: usize = 1;
 /// Accepted lists that wait to be handed over after repairs; more are left for the nodes to compute.
 const HANDS_MAX: usize = 1024;
 
@@ -70,6 +74,8 @@ enum Step {
 struct Work {
     shard: Shard,
     step: Step,
+    /// A driver that has not come back by then has forgotten it. `None`: the store's to answer.
+    until: Option<Mono>,
 }
 
 /// Counts since the process began.
@@ -104,6 +110,7 @@ pub(crate) struct Commitments {
     /// Shards whose bytes were bad, left to audit and repair until then.
     bad: BTreeMap<Key, Mono>,
     suspects: Vec<(NodeId, ShardId)>,
+    unserved: Vec<Placement>,
     records: Records,
     progress: CommitProgress,
 }
@@ -112,8 +119,9 @@ impl Commitments {
     /// Time went by.
     pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
         self.bad.retain(|_, until| *until > ctx.now.mono);
+        self.give_up_forgotten(ctx);
         self.launch(ctx);
-        let idle = self.queue.is_empty() && self.looking.is_none() && self.ready.len() < READY_MAX;
+        let idle = self.queue.is_empty() && self.looking.is_none();
         if idle && ctx.now.mono >= self.next_look {
             let op = StoreOp::PendingCommitments { after: self.after, limit: PAGE };
             self.set.clear();
@@ -129,6 +137,11 @@ impl Commitments {
     /// Shards whose bytes were not what their nodes say: to be audited now.
     pub(crate) fn take_suspects(&mut self) -> Vec<(NodeId, ShardId)> {
         std::mem::take(&mut self.suspects)
+    }
+
+    /// Shards that did not come when they were read.
+    pub(crate) fn take_unserved(&mut self) -> Vec<Placement> {
+        std::mem::take(&mut self.unserved)
     }
 
     /// What came of it so far.
@@ -160,8 +173,29 @@ impl Commitments {
     fn start(&mut self, job: Option<CommitJob>, shard: Shard, step: Step, ctx: &mut Context<'_>) {
         // Without a row there is no such node any more: it comes up again, or goes with its placements.
         let Some(job) = job else { return };
+        let within = match &job {
+            CommitJob::Claim(job) => job.timeout,
+            CommitJob::Reveal(job) => job.timeout,
+            CommitJob::Read(job) => read_within(job.of.len),
+            CommitJob::Hand(job) => job.timeout,
+        };
+        let until = Some(ctx.now.mono + job_within(within));
         let token = ctx.out.commit(job);
-        self.work.insert(token, Work { shard, step });
+        self.work.insert(token, Work { shard, step, until });
+    }
+
+    fn store(&mut self, op: StoreOp, shard: Shard, step: Step, ctx: &mut Context<'_>) {
+        let token = ctx.out.store(op);
+        self.work.insert(token, Work { shard, step, until: None });
+    }
+
+    fn give_up_forgotten(&mut self, ctx: &mut Context<'_>) {
+        let late = |work: &Work| work.until.is_some_and(|until| until < ctx.now.mono);
+        let late: Vec<Token> = self.work.iter().filter(|(_, work)| late(work)).map(|(token, _)| *token).collect();
+        for token in late {
+            ctx.out.cancel(token);
+            self.on_committed(token, CommitOutcome::Failed(SendFailure::Timeout), ctx);
+        }
     }
 
     /// Begins what there is room for.
@@ -173,7 +207,7 @@ impl Commitments {
         while let Some(shard) = self.waiting.take_due(ctx.now.mono) {
             self.go_on(shard, ctx);
         }
-        while self.at_work(None, |step| step == Step::Claim) < CLAIMS_MAX && self.ready.len() < READY_MAX {
+        while self.at_work(None, |step| step == Step::Claim) < CLAIMS_MAX {
             let Some(shard) = self.queue.pop_front() else { break };
             if self.may_begin(&shard, ctx) {
                 self.go_on(shard, ctx);
@@ -188,6 +222,8 @@ impl Commitments {
         let bad = self.bad.contains_key(&key) || self.set.contains(&key);
         let asked = self.at_work(Some(node), |step| step == Step::Claim);
         let room = self.waiting.of(node) + asked < WAITING_PER_NODE || shard.is_overdue(ctx.now, ctx.profile);
+        let ready = self.ready.iter().filter(|other| other.placement.node == *node).count();
+        let room = room && ready + asked < READY_PER_NODE;
         audited && !bad && room && self.backoff.is_free(node, ctx.now.mono) && !self.is_under_way(&key)
     }
 
@@ -200,17 +236,24 @@ impl Commitments {
             }
             Next::Burn => {
                 let Some(op) = shard.burn_op() else { return };
-                let token = ctx.out.store(op);
-                self.work.insert(token, Work { shard, step: Step::Burn });
+                self.store(op, shard, Step::Burn, ctx);
             }
             Next::Reveal if self.may_fold(&node, ctx) => {
                 self.start(shard.reveal_job(ctx), shard, Step::Reveal, ctx);
             }
-            Next::Read if self.at_work(None, |step| step == Step::Read) < ctx.profile.commits as usize => {
+            Next::Read if self.may_read(&node, ctx) => {
                 self.start(shard.read_job(ctx), shard, Step::Read, ctx);
             }
             Next::Claim | Next::Reveal | Next::Read => self.ready.push_back(shard),
         }
+    }
+
+    /// Not while it is left alone after a failure: its other shards would take the readings of everybody else.
+    fn may_read(&self, node: &NodeId, ctx: &Context<'_>) -> bool {
+        let reads = |step| step == Step::Read;
+        self.at_work(Some(node), reads) < READS_PER_NODE
+            && self.at_work(None, reads) < ctx.profile.commits as usize
+            && self.backoff.is_free(node, ctx.now.mono)
     }
 
     /// A node folds for one witness or list at a time: it has challenges to answer, too.
@@ -228,7 +271,7 @@ impl Commitments {
                 continue;
             }
             let CommitmentState::Accepted { digest, .. } = placement.commitment else { continue };
-            let shard = Shard::new(crate::model::PendingShard { placement, witness: None }, ctx.now.mono);
+            let shard = Shard::new(crate::model::PendingShard { placement, witness: None, since: ctx.now.wall });
             let timeout = shard.fold_within(ctx);
             let job = shard.expected(ctx).map(|of| CommitJob::Hand(HandJob { of, digest, timeout }));
             self.start(job, shard, Step::Hand, ctx);
@@ -246,7 +289,7 @@ impl Commitments {
             self.records.on_stored(token, reply, ctx);
             return None;
         }
-        let Some(Work { mut shard, step }) = self.work.remove(&token) else { return Some(reply) };
+        let Some(Work { mut shard, step, .. }) = self.work.remove(&token) else { return Some(reply) };
         match (step, reply) {
             (Step::Burn, StoreReply::Done) => {
                 if let Some(claim) = &shard.claim {
@@ -289,7 +332,7 @@ impl Commitments {
         let last = found.last().map(|last| (last.placement.segment, last.placement.index));
         self.after = last.filter(|_| full);
         let now = ctx.now.mono;
-        let fresh = found.into_iter().map(|pending| Shard::new(pending, now));
+        let fresh = found.into_iter().map(Shard::new);
         self.queue = fresh.filter(|shard| self.may_begin(shard, ctx)).collect();
         // At the end of a round, or where every node has enough to do, there is no hurry.
         self.next_look = if full && !self.queue.is_empty() { Mono(0) } else { now + LOOK_EVERY };
@@ -298,8 +341,9 @@ impl Commitments {
 
     fn set(&mut self, shard: Shard, expected: CommitmentState, to: CommitmentState, ctx: &mut Context<'_>) {
         let (segment, index) = shard.key();
-        let token = ctx.out.store(StoreOp::SetCommitment { segment, index, expected, to });
-        self.work.insert(token, Work { shard, step: Step::Set(to) });
+        let (name, at) = (shard.placement.shard, ctx.now.wall);
+        let op = StoreOp::SetCommitment { segment, index, shard: name, expected, to, at };
+        self.store(op, shard, Step::Set(to), ctx);
     }
 
     /// The pool was full: it comes up again.

@@ -1,6 +1,6 @@
 //! One shard on its way to accepted commitments: what is known of it, and what comes next.
 
-use holdfast_types::{Millis, Mono, Now, SegmentId, ShardIndex};
+use holdfast_types::{Millis, Now, SegmentId, ShardIndex, Wall};
 
 use crate::{
     context::Context,
@@ -22,8 +22,8 @@ pub(super) type Key = (SegmentId, ShardIndex);
 pub(super) struct Shard {
     pub(super) placement: Placement,
     pub(super) witness: Option<WitnessRow>,
-    /// When this process saw it first: the deadline of one without a witness counts from there.
-    seen: Mono,
+    /// Its deadline counts from there.
+    since: Wall,
     /// The node's word for a list, kept by the driver.
     pub(super) claim: Option<Claim>,
     /// What was claimed is not that of the bytes, or there is no claim to be had: the auditor computes.
@@ -47,9 +47,9 @@ pub(super) enum Next {
 }
 
 impl Shard {
-    pub(super) fn new(pending: PendingShard, now: Mono) -> Self {
-        let PendingShard { placement, witness } = pending;
-        Self { placement, witness, seen: now, claim: None, without: false, reveals: 0, false_value: false }
+    pub(super) fn new(pending: PendingShard) -> Self {
+        let PendingShard { placement, witness, since } = pending;
+        Self { placement, witness, since, claim: None, without: false, reveals: 0, false_value: false }
     }
 
     pub(super) fn key(&self) -> Key {
@@ -58,11 +58,7 @@ impl Shard {
 
     /// Whether it has waited for its node long enough.
     pub(super) fn is_overdue(&self, now: Now, profile: &Profile) -> bool {
-        let waited = match &self.witness {
-            Some(witness) => Millis(now.wall.0.saturating_sub(witness.since.0)),
-            None => Millis(now.mono.0.saturating_sub(self.seen.0)),
-        };
-        waited >= profile.commit_deadline
+        now.wall.since(self.since) >= profile.commit_deadline
     }
 
     /// What comes next. A witness is revealed only for the list that it was burnt with by *this* process, which knows
@@ -116,7 +112,7 @@ impl Shard {
     pub(super) fn burn_op(&self) -> Option<StoreOp> {
         let (segment, index) = self.key();
         let (id, digest) = (self.witness.as_ref()?.id, self.claim.as_ref()?.digest);
-        Some(StoreOp::BurnWitness { segment, index, id, digest })
+        Some(StoreOp::BurnWitness { segment, index, shard: self.placement.shard, id, digest })
     }
 
     pub(super) fn reveal_job(&self, ctx: &Context<'_>) -> Option<CommitJob> {

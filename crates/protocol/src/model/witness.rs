@@ -54,6 +54,8 @@ pub struct PendingShard {
     pub placement: Placement,
     /// Its witness, if its client gave one.
     pub witness: Option<WitnessRow>,
+    /// Since when: its deadline counts from there, whatever was restarted.
+    pub since: Wall,
 }
 
 /// What a node owes: its good placements without commitments.

@@ -43,6 +43,9 @@ use sweep::Sweep;
 /// Segments in one page of a look: a view of a wide code is some hundred KiB.
 const LOOK_PAGE: u32 = 128;
 
+/// Shards remembered that their nodes withhold, until they are placed elsewhere.
+const WITHHELD_MAX: usize = 4096;
+
 /// What is remembered of a segment that could not be repaired.
 #[derive(Default)]
 struct Trouble {
@@ -50,6 +53,8 @@ struct Trouble {
     avoid: BTreeSet<NodeId>,
     /// Shards that were read and are not there: a lost one is hoped for once, not for ever.
     gone: BTreeSet<(NodeId, ShardId)>,
+    /// Shards that did not come when they were read.
+    unserved: BTreeSet<(NodeId, ShardId)>,
     /// The last word about it, so that it is said once.
     told: String,
 }
@@ -69,6 +74,9 @@ pub(crate) struct Repairs {
     runs: BTreeMap<SegmentId, Run>,
     trouble: BTreeMap<SegmentId, Trouble>,
     suspects: Vec<(NodeId, ShardId)>,
+    unserved: Vec<Placement>,
+    /// Shards that count as lost because their nodes do not give them: not written there again.
+    withheld: BTreeMap<(NodeId, ShardId), SegmentId>,
     placed: Vec<Placement>,
 }
 
@@ -81,6 +89,8 @@ impl Repairs {
             runs: BTreeMap::new(),
             trouble: BTreeMap::new(),
             suspects: Vec::new(),
+            unserved: Vec::new(),
+            withheld: BTreeMap::new(),
             placed: Vec::new(),
         }
     }
@@ -126,6 +136,20 @@ impl Repairs {
     /// Shards that were not what their nodes say, found while reading them: to be audited now.
     pub(crate) fn take_suspects(&mut self) -> Vec<(NodeId, ShardId)> {
         std::mem::take(&mut self.suspects)
+    }
+
+    /// Shards that did not come when repairs read them.
+    pub(crate) fn take_unserved(&mut self) -> Vec<Placement> {
+        std::mem::take(&mut self.unserved)
+    }
+
+    /// These are lost because their nodes prove them and do not give them.
+    pub(crate) fn withheld(&mut self, lost: Vec<Placement>) {
+        let key = |lost: Placement| ((lost.node, lost.shard), lost.segment);
+        self.withheld.extend(lost.into_iter().map(key));
+        while self.withheld.len() > WITHHELD_MAX {
+            self.withheld.pop_first();
+        }
     }
 
     /// Shards that repairs placed since this was asked last.
@@ -220,6 +244,12 @@ impl Repairs {
             self.trouble.entry(id).or_default().gone.extend(&ended.suspects);
         }
         self.suspects.extend(ended.suspects);
+        if !ended.unserved.is_empty() {
+            let keys = ended.unserved.iter().map(|placement| (placement.node, placement.shard));
+            self.trouble.entry(id).or_default().unserved.extend(keys);
+        }
+        self.unserved.extend(ended.unserved);
+        self.withheld.retain(|(_, shard), _| !ended.placed.iter().any(|placement| placement.shard == *shard));
         self.placed.extend(ended.placed);
         let retry = ctx.now.mono + ctx.profile.repair_retry;
         match ended.outcome {
@@ -244,6 +274,7 @@ impl Repairs {
         trouble.not_before = ctx.now.mono + ctx.profile.repair_retry;
         // Nodes that failed once are better than none.
         trouble.avoid.clear();
+        self.withheld.retain(|_, segment| *segment != id);
         let reason = error.to_string();
         if trouble.told != reason {
             trouble.told.clone_from(&reason);
@@ -285,15 +316,28 @@ impl Repairs {
         if full || waits || self.runs.contains_key(&id) || !plan::is_due(view, plan::health(view, ctx.nodes)) {
             return;
         }
-        let (avoid, gone) =
-            self.trouble.get(&id).map(|trouble| (trouble.avoid.clone(), trouble.gone.clone())).unwrap_or_default();
+        let remembered = self.trouble.get(&id).map(|trouble| {
+            let Trouble { avoid, gone, unserved, .. } = trouble;
+            (avoid.clone(), gone.clone(), unserved.clone())
+        });
+        let (avoid, gone, unserved) = remembered.unwrap_or_default();
+        let withheld = self.withheld.iter().filter(|(_, segment)| **segment == id).map(|(key, _)| *key).collect();
         let seed = holdfast_types::Seed([0; 32]);
-        let limits = plan::Limits { nodes: ctx.nodes, avoid: &avoid, deleting, gone: &gone, seed };
+        let limits = plan::Limits {
+            nodes: ctx.nodes,
+            avoid: &avoid,
+            deleting,
+            gone: &gone,
+            unserved: &unserved,
+            withheld: &withheld,
+            seed,
+        };
         // Planned again under the lease; here only to see whether one is worth taking.
         if let Err(error) = plan::plan(view, limits, ctx.fence) {
             return self.stuck(id, &error, ctx);
         }
-        let mut run = Run::new(id, Shunned { avoid, deleting: deleting.clone(), gone }, ctx.now.mono);
+        let mut run =
+            Run::new(id, Shunned { avoid, deleting: deleting.clone(), gone, unserved, withheld }, ctx.now.mono);
         run.tick(ctx);
         self.runs.insert(id, run);
     }

@@ -72,6 +72,10 @@ pub struct Limits<'a> {
     pub deleting: &'a BTreeSet<(NodeId, ShardId)>,
     /// Shards that were read and are not what their nodes should have: no sources, whatever else is missing.
     pub gone: &'a BTreeSet<(NodeId, ShardId)>,
+    /// Shards that did not come when they were read: read last.
+    pub unserved: &'a BTreeSet<(NodeId, ShardId)>,
+    /// Shards that count as lost because their nodes prove them and do not give them: not written there again.
+    pub withheld: &'a BTreeSet<(NodeId, ShardId)>,
     /// Breaks ties between nodes.
     pub seed: Seed,
 }
@@ -128,7 +132,7 @@ pub fn plan(view: &SegmentView, limits: Limits<'_>, fence: Fence) -> Result<Reco
         len: segment.len,
         shard_len: segment.shard_len,
         secret: segment.secret_for_recovery.clone(),
-        sources: sources(&[good, hoped].concat(), limits.nodes),
+        sources: sources(&[good, hoped].concat(), &limits),
         targets: places.into_iter().filter_map(target).collect(),
         owner: segment.owner,
         fence,
@@ -163,19 +167,24 @@ fn stands(placement: &Placement, limits: &Limits<'_>) -> bool {
     };
     let takes = limits.nodes.get(&placement.node).is_some_and(|row| row.life.takes_shards());
     let deleting = limits.deleting.contains(&(placement.node, placement.shard));
-    bad && takes && !deleting && !limits.avoid.contains(&placement.node)
+    let withheld = limits.withheld.contains(&(placement.node, placement.shard));
+    bad && takes && !deleting && !withheld && !limits.avoid.contains(&placement.node)
 }
 
 /// Good shards, those of nodes in good standing first, data before parity: what is read first need not be computed.
-fn sources(good: &[&Placement], nodes: &BTreeMap<NodeId, NodeRow>) -> Vec<Source> {
+// Attack: a source that proves its shard and does not give it, or not twice, ends every repair that prefers it. Whatever
+// failed a reading comes last.
+fn sources(good: &[&Placement], limits: &Limits<'_>) -> Vec<Source> {
     let rank = |placement: &&Placement| {
-        let trust = nodes.get(&placement.node).map_or(4, |row| match row.life {
+        let trust = limits.nodes.get(&placement.node).map_or(4, |row| match row.life {
             NodeLife::Active => 0,
             NodeLife::Joining | NodeLife::Draining => 1,
             NodeLife::Contained => 2,
             NodeLife::Suspended | NodeLife::Evicted | NodeLife::Left => 3,
         });
-        (trust, placement.index)
+        let key = (placement.node, placement.shard);
+        let failed = limits.unserved.contains(&key) || limits.gone.contains(&key);
+        (failed, trust, placement.index)
     };
     let mut ranked = good.to_vec();
     ranked.sort_by_key(rank);

@@ -72,6 +72,8 @@ pub(super) struct Ended {
     pub(super) failed: BTreeSet<NodeId>,
     /// Shards that were not what their nodes said.
     pub(super) suspects: Vec<(NodeId, ShardId)>,
+    /// Shards that did not come when they were read, whatever the reason.
+    pub(super) unserved: Vec<Placement>,
     /// Shards that stand where they were written.
     pub(super) placed: Vec<Placement>,
 }
@@ -125,6 +127,10 @@ pub(super) struct Shunned {
     pub(super) deleting: BTreeSet<(NodeId, ShardId)>,
     /// Shards that were read and are not there.
     pub(super) gone: BTreeSet<(NodeId, ShardId)>,
+    /// Shards that were read and did not come.
+    pub(super) unserved: BTreeSet<(NodeId, ShardId)>,
+    /// Shards that their nodes withhold.
+    pub(super) withheld: BTreeSet<(NodeId, ShardId)>,
 }
 
 impl Run {
@@ -311,6 +317,8 @@ impl Run {
             avoid: &self.shunned.avoid,
             deleting: &self.shunned.deleting,
             gone: &self.shunned.gone,
+            unserved: &self.shunned.unserved,
+            withheld: &self.shunned.withheld,
             seed: probe::seed(&ctx.chance, &NodeId([0; 32]), lease.fence.counter),
         };
         match plan::plan(&view, limits, lease.fence) {
@@ -332,6 +340,10 @@ impl Run {
         let Some(job) = &self.job else { return self.abandon("there is no plan", ctx) };
         let bad = job.sources.iter().filter(|source| outcome.bad_sources.contains(&source.index));
         self.ended.suspects.extend(bad.map(|source| (source.node, source.shard)));
+        let unserved: BTreeSet<ShardIndex> =
+            outcome.bad_sources.iter().chain(&outcome.silent_sources).copied().collect();
+        let placements = self.view.iter().flat_map(|view| &view.placements);
+        self.ended.unserved.extend(placements.filter(|placement| unserved.contains(&placement.index)).cloned());
         let placed = outcome.placed.into_iter().filter(|(index, _)| self.rows.contains_key(index));
         self.written = placed.map(|(index, receipt)| Written { index, receipt, tries: 0 }).collect();
         let mut reasons: BTreeMap<ShardIndex, String> = outcome.failed_targets.into_iter().collect();

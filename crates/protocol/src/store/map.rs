@@ -88,6 +88,8 @@ pub struct MapStore {
     numbers: BTreeMap<(NodeId, Sequence), ShardId>,
     /// Of staged and of committed segments.
     witnesses: BTreeMap<(SegmentId, ShardIndex), WitnessRow>,
+    /// Since when placements are there, or void.
+    since: BTreeMap<(SegmentId, ShardIndex), Wall>,
     open: BTreeMap<AuditId, AuditRow>,
     verdicts: Vec<Verdict>,
     leases: BTreeMap<SegmentId, Lease>,
@@ -125,11 +127,13 @@ impl Store for MapStore {
             StoreOp::SegmentsAtRisk { after, limit } => self.segments_at_risk(after, limit),
             StoreOp::PlacementsOfNode { node, from, limit } => self.placements_of(node, from, limit),
             StoreOp::PendingCommitments { after, limit } => self.pending_commitments(after, limit),
-            StoreOp::BurnWitness { segment, index, id, digest } => self.burn_witness(segment, index, id, digest),
+            StoreOp::BurnWitness { segment, index, shard, id, digest } => {
+                self.burn_witness((segment, index), shard, id, digest)
+            }
             StoreOp::CommitmentDebts => self.commitment_debts(),
             StoreOp::CommitmentCounts => self.commitment_counts(),
-            StoreOp::SetCommitment { segment, index, expected, to } => {
-                self.set_commitment(segment, index, expected, to)
+            StoreOp::SetCommitment { segment, index, shard, expected, to, at } => {
+                self.set_commitment((segment, index), shard, (expected, to), at)
             }
             StoreOp::SetSequence { segment, index, node, sequence } => {
                 self.set_sequence(segment, index, node, sequence)
@@ -160,6 +164,7 @@ impl Store for MapStore {
             StoreOp::EndBurials { before } => self.end_burials(before),
             StoreOp::OwedRecords { after, limit } => self.owed_records(after, limit),
             StoreOp::RecordKept { node, kind, key, digest } => self.record_kept(node, kind, key, digest),
+            StoreOp::SegmentsBySpare => self.segments_by_spare(),
             StoreOp::Summary => self.summary(),
         }
     }

@@ -28,9 +28,8 @@ pub enum StoreOp {
         /// The highest epoch any node reported.
         above: u64,
     },
-    /// Inserts (version 0 in the argument) or replaces a node if its version is the argument's, and answers the
-    /// row as stored, its version one higher; `Conflict` otherwise. `used` and `judged` are never taken from
-    /// the argument: reservations and verdicts own them, and they start at 0 and `None`.
+    /// Inserts (version 0 in the argument) or replaces a node if its version is the argument's, and answers the row as stored, its version one higher;
+    /// `Conflict` otherwise. `used` and `judged` are never taken from the argument: reservations and verdicts own them, and they start at 0 and `None`.
     PutNode(Box<NodeRow>),
     /// All nodes, by id.
     Nodes,
@@ -66,12 +65,11 @@ pub enum StoreOp {
         /// Only its owner sees it.
         owner: OwnerId,
     },
-    /// Adds or replaces a segment's assignments before its commit and sets the upload's expiry. Reserves `shard_len`
-    /// bytes on newly assigned nodes and releases those replaced. An assignment that keeps its node keeps its noted
-    /// sequence; sequences in the argument are ignored. Withdraws queued deletions of what it assigns.
-    /// `NotFound` without such an upload of the segment's owner. `Conflict`, and nothing done, if the upload is
-    /// committed, the segment is there with another row or offset, in another upload or in the catalog, the assignments are
-    /// not one an index with the row's names on distinct nodes, or a newly assigned node is unknown, has less than `shard_len` free, or has a shard of that name for somebody else.
+    /// Adds or replaces a segment's assignments before its commit and sets the upload's expiry. Reserves `shard_len` bytes on newly assigned nodes and
+    /// releases those replaced. An assignment that keeps its node keeps its noted sequence; sequences in the argument are ignored. Withdraws queued deletions
+    /// of what it assigns. `NotFound` without such an upload of the segment's owner. `Conflict`, and nothing done, if the upload is committed, the segment is
+    /// there with another row or offset, in another upload or in the catalog, the assignments are not one an index with the row's names on distinct nodes, or
+    /// a newly assigned node is unknown, has less than `shard_len` free, or has a shard of that name for somebody else.
     StageSegment {
         /// The segment.
         staged: Box<StagedSegment>,
@@ -81,9 +79,8 @@ pub enum StoreOp {
         /// They become the catalog's with the segment, and go with it.
         witnesses: Vec<SealedWitness>,
     },
-    /// Notes receipts: sets the sequence of assignments that still name this node. Others are ignored, and so is a
-    /// sequence that another shard of the node has: it would hide one of the two from audits. `NotFound` without such
-    /// an upload; a committed one answers `Done`.
+    /// Notes receipts: sets the sequence of assignments that still name this node. Others are ignored, and so is a sequence that another shard of the node
+    /// has: it would hide one of the two from audits. `NotFound` without such an upload; a committed one answers `Done`.
     NoteReceipts {
         /// The upload.
         upload: UploadId,
@@ -92,13 +89,12 @@ pub enum StoreOp {
         /// (index, node, sequence) each.
         receipts: Vec<(ShardIndex, NodeId, Sequence)>,
     },
-    /// Makes an upload's segments and objects the catalog's, all or nothing. `Conflict` by
-    /// [`crate::store::rules::commit_fault`] (too few receipts, an extent outside the upload's segments). Idempotent: a second
-    /// one answers those of its segments that are still there. An object that its owner has already is left as it is; segments that no new object
-    /// refers to do not enter the catalog and their shards are queued for deletion. `Conflict` also while a node may keep a tombstone of one of
-    /// the objects: a recovery could not tell it from the one that was deleted. Of the others, assignments with a
-    /// receipt become placements (good, [`crate::store::rules::first_commitment`], version 1, no fence); those without are absent, and their
-    /// reservation is freed. The new segments need a description ([`StoreOp::Undescribed`]).
+    /// Makes an upload's segments and objects the catalog's, all or nothing. `Conflict` by [`crate::store::rules::commit_fault`] (too few receipts, an extent
+    /// outside the upload's segments). Idempotent: a second one answers those of its segments that are still there. An object that its owner has already is
+    /// left as it is; segments that no new object refers to do not enter the catalog and their shards are queued for deletion. `Conflict` also while a node
+    /// may keep a tombstone of one of the objects: a recovery could not tell it from the one that was deleted. Of the others, assignments with a receipt
+    /// become placements (good, [`crate::store::rules::first_commitment`], version 1, no fence); those without are absent, and their reservation is freed.
+    /// The new segments need a description ([`StoreOp::Undescribed`]).
     CommitUpload {
         /// The upload.
         id: UploadId,
@@ -109,15 +105,13 @@ pub enum StoreOp {
         /// When.
         at: Wall,
     },
-    /// Drops uploads whose expiry is before `now`; of those not committed, queues all assigned shards for deletion,
-    /// receipt or not, and frees the reservations.
+    /// Drops uploads whose expiry is before `now`; of those not committed, queues all assigned shards for deletion, receipt or not, and frees the reservations.
     ExpireUploads {
         /// The time.
         now: Wall,
     },
 
-    /// Gives an upload up as if it had expired. `Done` also where there is none of this owner, or a committed one: that is
-    /// left as it is.
+    /// Gives an upload up as if it had expired. `Done` also where there is none of this owner, or a committed one: that is left as it is.
     AbortUpload {
         /// Which.
         id: UploadId,
@@ -170,12 +164,11 @@ pub enum StoreOp {
         /// BLAKE3 root of the page.
         root: [u8; 32],
     },
-    /// Deletes an object: the row goes, with its pages; segments that nothing refers to any more go, with their lease,
-    /// their placements' bytes are freed and their shards queued for deletion. Segments that stay need a new
-    /// description. Idempotent: an absent object answers `Done`.
-    /// Its records leave every node that holds a shard of the segment they lie with, or held one before a repair: what was still owed of them is
-    /// not any more, the tombstone is owed, and burials begin ([`StoreOp::EndBurials`]) of tombstone, pages and descriptors of segments that went; without a
-    /// tombstone, of manifest and envelope. Where another owner has an object of this id, the records stay: they are that one's, too.
+    /// Deletes an object: the row goes, with its pages; segments that nothing refers to any more go, with their lease, their placements' bytes are freed and
+    /// their shards queued for deletion. Segments that stay need a new description. Idempotent: an absent object answers `Done`. Its records leave every node
+    /// that holds a shard of the segment they lie with, or held one before a repair: what was still owed of them is not any more, the tombstone is owed, and
+    /// burials begin ([`StoreOp::EndBurials`]) of tombstone, pages and descriptors of segments that went; without a tombstone, of manifest and envelope.
+    /// Where another owner has an object of this id, the records stay: they are that one's, too.
     DeleteObject {
         /// Whose.
         owner: OwnerId,
@@ -189,8 +182,7 @@ pub enum StoreOp {
 
     /// A segment with its placements.
     Segment(SegmentId),
-    /// Committed segments that have a placement not good, or fewer than n; worst first: by spare (good shards less k,
-    /// negative when that many are missing), then by id.
+    /// Committed segments that have a placement not good, or fewer than n; worst first: by spare (good shards less k, negative when that many are missing), then by id.
     SegmentsAtRisk {
         /// After this (spare, id): whoever cannot help the worst still comes to the rest.
         after: Option<(i32, SegmentId)>,
@@ -213,14 +205,15 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
-    /// Notes that a witness's secret is about to be revealed for the list with this digest. `Conflict`, and nothing done,
-    /// by [`crate::store::rules::burn_fault`]: it has another name, or is burnt already, for whatever list. `NotFound`
-    /// where the placement or the witness is not there.
+    /// Notes that a witness's secret is about to be revealed for the list with this digest. `Conflict`, and nothing done, by [`crate::store::rules::burn_fault`]: it has
+    /// another name, or is burnt already, for whatever list; or the shard is another. `NotFound` where the placement or the witness is not there.
     BurnWitness {
         /// The segment.
         segment: SegmentId,
         /// Which shard.
         index: ShardIndex,
+        /// Its name: a client may use a segment's id again for other bytes, once its objects are deleted.
+        shard: ShardId,
         /// Which witness.
         id: WitnessId,
         /// Digest of the list it judges from now on.
@@ -230,21 +223,24 @@ pub enum StoreOp {
     CommitmentDebts,
     /// Where the commitments stand.
     CommitmentCounts,
-    /// Sets the commitment of a shard where the placement's is `expected`; `Conflict` otherwise, and by
-    /// [`crate::store::rules::acceptance_fault`]: a client vouches only for the list that its witness was burnt with.
-    /// Raises its version. Accepted, the shard's witness is gone.
+    /// Sets the commitment of a shard where the placement's is `expected` and the shard this one; `Conflict` otherwise, and by [`crate::store::rules::acceptance_fault`]: a
+    /// client vouches only for the list that its witness was burnt with. Raises its version. Accepted, the shard's witness is gone.
     SetCommitment {
         /// The segment.
         segment: SegmentId,
         /// Which shard.
         index: ShardIndex,
+        /// Its name. Attack: a client deletes the segment while it is read, and puts other bytes under its id; what was read
+        /// would vouch for bytes that nobody read.
+        shard: ShardId,
         /// What it must be now.
         expected: CommitmentState,
         /// What it becomes.
         to: CommitmentState,
+        /// When: deadlines of a voided one count from there.
+        at: Wall,
     },
-    /// The shard is on the node after all, under another number. Raises the version. `Conflict` if another shard of the node
-    /// has that number.
+    /// The shard is on the node after all, under another number. Raises the version. `Conflict` if another shard of the node has that number.
     SetSequence {
         /// The segment.
         segment: SegmentId,
@@ -255,10 +251,10 @@ pub enum StoreOp {
         /// The number it has there.
         sequence: Sequence,
     },
-    /// Puts a shard in its new place: only if the placement's version is `expected` (0: there was none), `fence` is not
-    /// below the one stored and is the segment's live lease at `at`, name and length are the segment's, the node is registered, no other shard of the segment
-    /// is on that node, and nothing else there has that sequence or name; `Conflict` otherwise. The old place's copy, if another node's, is queued for deletion, a deletion
-    /// queued for the new place is withdrawn, `used` follows, and the segment needs a new description.
+    /// Puts a shard in its new place: only if the placement's version is `expected` (0: there was none), `fence` is not below the one stored and is the
+    /// segment's live lease at `at`, name and length are the segment's, the node is registered, no other shard of the segment is on that node, and nothing
+    /// else there has that sequence or name; `Conflict` otherwise. The old place's copy, if another node's, is queued for deletion, a deletion queued for the
+    /// new place is withdrawn, `used` follows, and the segment needs a new description.
     Place {
         /// The new placement; its version is ignored and becomes `expected + 1`.
         placement: Box<Placement>,
@@ -298,9 +294,8 @@ pub enum StoreOp {
         /// At most; [`ROWS_MAX`].
         limit: u32,
     },
-    /// Marks all of a node's placements lost (it ran out of excuses, or was wiped) and voids the receipts of uploads in
-    /// progress there, in one transaction with the verdict that says so, which closes its audit if that is open.
-    /// Answers the verdict's id.
+    /// Marks all of a node's placements lost (it ran out of excuses, or was wiped) and voids the receipts of uploads in progress there, in one transaction
+    /// with the verdict that says so, which closes its audit if that is open. Answers the verdict's id.
     LoseNode {
         /// The verdict; its exceptions are filled in: one a placement that was not lost before, with the verdict's outcome, by
         /// (sequence, segment, index).
@@ -352,9 +347,8 @@ pub enum StoreOp {
         /// Of one segment.
         shards: Vec<ShardId>,
     },
-    /// Queues deletions (of orphans). What a placement or an assignment of a live upload names is left out: it was
-    /// claimed since somebody called it an orphan. Of one queued already the earlier due stays. At no time is a shard queued for
-    /// deletion on a node where the catalog places it.
+    /// Queues deletions (of orphans). What a placement or an assignment of a live upload names is left out: it was claimed since somebody called it an
+    /// orphan. Of one queued already the earlier due stays. At no time is a shard queued for deletion on a node where the catalog places it.
     QueueDeletions(Vec<DeletionRow>),
     /// A node confirmed a deletion.
     DeletionDone {
@@ -390,8 +384,8 @@ pub enum StoreOp {
         /// When the burial begins: in the future, for what this catalog may not know yet.
         at: Wall,
     },
-    /// Ends burials that began at `before` or earlier: each node is owed the absence of the record that was buried there. A tombstone's only
-    /// once nobody is owed one of that key any more. Nodes that are evicted or have left are asked nothing, and nobody waits for them. At most
+    /// Ends burials that began at `before` or earlier: each node is owed the absence of the record that was buried there. A tombstone's only once nobody is
+    /// owed one of that key any more. Nodes that are evicted or have left are asked nothing, and nobody waits for them. At most
     /// [`crate::store::rules::BURIALS_MAX`] at a time, by (kind, key, node).
     EndBurials {
         /// Before this no record can be on its way any more.
@@ -415,6 +409,8 @@ pub enum StoreOp {
         /// BLAKE3 of the bytes it keeps.
         digest: [u8; 32],
     },
+    /// Committed segments by their spare (good shards less k), the fewest first: one row for each spare there is.
+    SegmentsBySpare,
     /// Numbers for a status page.
     Summary,
 }

@@ -132,6 +132,8 @@ pub enum StoreReply {
     Undescribed(Vec<Undescribed>),
     /// To `OwedRecords`.
     Owed(Vec<OwedRecord>),
+    /// To `SegmentsBySpare`: (spare, segments) each.
+    Spares(Vec<(i32, u64)>),
     /// To `Summary`.
     Summary(Summary),
     /// The store itself failed (disk, connection): our own trouble. Nothing is known of the operation.

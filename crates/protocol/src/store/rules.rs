@@ -148,6 +148,11 @@ pub fn first_commitment(witness: Option<&WitnessRow>) -> CommitmentState {
     }
 }
 
+/// Why what is known of shard `asked` says nothing of shard `held`, which is in its place.
+pub fn name_fault(index: ShardIndex, held: ShardId, asked: ShardId) -> Option<String> {
+    (held != asked).then(|| format!("expected shard {held} at index {index}, got {asked}; read the segment again"))
+}
+
 /// Why a witness cannot be burnt. Attack: whoever comes second, with whatever list, may know the secret already.
 pub fn burn_fault(commitment: CommitmentState, row: &WitnessRow, id: WitnessId) -> Option<String> {
     if commitment != CommitmentState::Pending {

@@ -1,6 +1,6 @@
 //! Where an object's bytes lie.
 
-use holdfast_protocol::model::{DAMAGED_RANGES_MAX, Placement, SegmentRow, Standing};
+use holdfast_protocol::model::{CommitmentState, DAMAGED_RANGES_MAX, Placement, Provenance, SegmentRow, Standing};
 use holdfast_types::{
     ByteRange, Code, ObjectId, SEGMENT_LEN_MAX, SHARDS_MAX, SegmentId, SegmentRoot, ShardId, ShardIndex, SignedGrant,
 };
@@ -143,6 +143,40 @@ impl From<&SegmentLocation> for pb::SegmentLocation {
     }
 }
 
+/// What folds of a shard are verified against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardCommitment {
+    /// Nothing yet: only random leaves of it are audited.
+    Pending,
+    /// Commitments, by whose word.
+    Accepted(Provenance),
+}
+
+impl ShardCommitment {
+    fn read(number: i32) -> Result<Option<Self>, DecodeError> {
+        match pb::ShardCommitment::try_from(number) {
+            // An auditor from before.
+            Ok(pb::ShardCommitment::Unspecified) => Ok(None),
+            Ok(pb::ShardCommitment::Pending) => Ok(Some(Self::Pending)),
+            Ok(pb::ShardCommitment::AuditorRead) => Ok(Some(Self::Accepted(Provenance::AuditorRead))),
+            Ok(pb::ShardCommitment::ClientWitness) => Ok(Some(Self::Accepted(Provenance::ClientWitness))),
+            Ok(pb::ShardCommitment::LinkSampled) => Ok(Some(Self::Accepted(Provenance::LinkSampled))),
+            Err(_) => Err(DecodeError::new("commitment", "a commitment from 0 to 4", number)),
+        }
+    }
+}
+
+impl From<ShardCommitment> for pb::ShardCommitment {
+    fn from(commitment: ShardCommitment) -> Self {
+        match commitment {
+            ShardCommitment::Pending => Self::Pending,
+            ShardCommitment::Accepted(Provenance::AuditorRead) => Self::AuditorRead,
+            ShardCommitment::Accepted(Provenance::ClientWitness) => Self::ClientWitness,
+            ShardCommitment::Accepted(Provenance::LinkSampled) => Self::LinkSampled,
+        }
+    }
+}
+
 /// Where one shard lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardLocation {
@@ -158,13 +192,19 @@ pub struct ShardLocation {
     pub grant: Option<SignedGrant>,
     /// Whether the node did not answer of late.
     pub silent: bool,
+    /// Whether folds cover it, if the auditor says.
+    pub commitment: Option<ShardCommitment>,
 }
 
 impl ShardLocation {
     /// A placement of the catalog, with the node's contact.
     pub fn of(placement: &Placement, node: NodeContact, silent: bool, grant: Option<SignedGrant>) -> Self {
         let Placement { index, shard, .. } = *placement;
-        Self { index, shard, node, standing: placement.standing.clone(), grant, silent }
+        let commitment = Some(match placement.commitment {
+            CommitmentState::Pending => ShardCommitment::Pending,
+            CommitmentState::Accepted { provenance, .. } => ShardCommitment::Accepted(provenance),
+        });
+        Self { index, shard, node, standing: placement.standing.clone(), grant, silent, commitment }
     }
 }
 
@@ -187,6 +227,7 @@ impl TryFrom<pb::ShardLocation> for ShardLocation {
             standing,
             grant: grant_or_empty("grant", &message.grant)?,
             silent: message.silent,
+            commitment: ShardCommitment::read(message.commitment)?,
         })
     }
 }
@@ -208,6 +249,7 @@ impl From<&ShardLocation> for pb::ShardLocation {
             damaged,
             grant: shard.grant.map(|grant| grant.to_bytes()).unwrap_or_default(),
             silent: shard.silent,
+            commitment: shard.commitment.map_or(pb::ShardCommitment::Unspecified, Into::into).into(),
         }
     }
 }

@@ -19,7 +19,7 @@ mod verdict;
 mod witness;
 
 pub use challenge::DEADLINE_MAX;
-pub use locate::{LocateExtents, LocatedExtent, SegmentLocation, ShardLocation};
+pub use locate::{LocateExtents, LocatedExtent, SegmentLocation, ShardCommitment, ShardLocation};
 pub use node::{
     ADDRESS_LEN_MAX, ADDRESSES_MAX, ContainmentView, LABEL_LEN_MAX, ListNodes, NODES_PAGE_MAX, NodeContact,
     NodeHolding, NodeView, Registered, Registration,
@@ -35,6 +35,7 @@ pub use shard::{
     CHUNK_LEN_MAX, CommitBacklog, GetPart, GetShard, ListShards, PIECE_SENT_MAX, PutPart, ShardPage, Statement,
     list_reply,
 };
+pub use status::NodeBacklog;
 pub use upload::{
     BeginUpload, POLICY_NAME_LEN_MAX, SECRET_LEN_MAX, SegmentSpec, ShardAssignment, StageSegment, Staged,
     StagedSegmentView, UploadTerms,

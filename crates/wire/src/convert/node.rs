@@ -5,7 +5,7 @@ use holdfast_types::{
     AuditId, Fence, Incarnation, NodeId, PublicKey, SecretKey, Signature, Transcript, VolumeId, Wall, ZoneName,
 };
 
-use super::primitive::signature;
+use super::{primitive::signature, status::NodeBacklog};
 use crate::{
     decode::{DecodeError, Inside, fixed, fixed_or_empty, list, number, present, text},
     pb::auditor::v1 as pb,
@@ -256,6 +256,8 @@ pub struct NodeView {
     pub seen: Wall,
     /// Last verdict of any kind.
     pub judged: Option<Wall>,
+    /// What it owes in commitments, if the auditor says.
+    pub backlog: Option<NodeBacklog>,
 }
 
 impl From<&NodeRow> for pb::Node {
@@ -280,6 +282,7 @@ impl From<&NodeRow> for pb::Node {
                 attempts: silence.attempts,
                 next_unix_ms: silence.next.0,
             }),
+            backlog: None,
         }
     }
 }
@@ -309,6 +312,7 @@ impl TryFrom<pb::Node> for NodeView {
             joined: Wall(message.joined_unix_ms),
             seen: Wall(message.seen_unix_ms),
             judged: message.judged_unix_ms.map(Wall),
+            backlog: message.backlog.map(NodeBacklog::from),
         })
     }
 }

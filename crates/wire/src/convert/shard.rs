@@ -294,6 +294,10 @@ impl TryFrom<pb::StatResponse> for Statement {
             next: Sequence(message.next_sequence),
             fence: message.fence.map(Fence::from).unwrap_or_default(),
             wall: Wall(message.wall_unix_ms),
+            proof: match message.fence_grant.as_slice() {
+                [] => None,
+                bytes => Some(Box::new(grant("fence_grant", bytes)?)),
+            },
         };
         let backlog = CommitBacklog {
             shards: message.pending_shards,
@@ -323,6 +327,7 @@ impl From<&Statement> for pb::StatResponse {
             pending_bytes: backlog.bytes,
             committed_shards: backlog.done,
             pending_core_ms: backlog.core_time.0,
+            fence_grant: stat.proof.as_ref().map(|grant| grant.to_bytes()).unwrap_or_default(),
         }
     }
 }

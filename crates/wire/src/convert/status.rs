@@ -1,7 +1,7 @@
 //! Status on its way to people.
 
 use holdfast_protocol::{profile::Profile, store::Summary};
-use holdfast_types::Policy;
+use holdfast_types::{Millis, Policy};
 
 use crate::{
     decode::{DecodeError, number},
@@ -98,5 +98,30 @@ impl TryFrom<pb::CatalogSummary> for Summary {
             epoch: message.epoch,
             counter: message.counter,
         })
+    }
+}
+
+/// Good placements of a node whose commitments are not accepted yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeBacklog {
+    /// How many.
+    pub shards: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What computing them takes one core as fast as the auditor's own: an estimate.
+    pub core_time: Millis,
+}
+
+impl From<pb::NodeBacklog> for NodeBacklog {
+    fn from(message: pb::NodeBacklog) -> Self {
+        let pb::NodeBacklog { shards, bytes, core_ms } = message;
+        Self { shards, bytes, core_time: Millis(core_ms) }
+    }
+}
+
+impl From<NodeBacklog> for pb::NodeBacklog {
+    fn from(backlog: NodeBacklog) -> Self {
+        let NodeBacklog { shards, bytes, core_time } = backlog;
+        Self { shards, bytes, core_ms: core_time.0 }
     }
 }

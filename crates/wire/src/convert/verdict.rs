@@ -248,19 +248,29 @@ pub struct RunAudit {
     pub nodes: Vec<NodeId>,
     /// The newest verdict before them.
     pub after: VerdictId,
+    /// Nodes that were audited too short a time ago because a client asked; not challenged now.
+    pub too_soon: Vec<NodeId>,
+    /// Until all of those may be asked for again.
+    pub wait: Millis,
 }
 
 impl TryFrom<pb::RunAuditResponse> for RunAudit {
     type Error = DecodeError;
     fn try_from(message: pb::RunAuditResponse) -> Result<Self, DecodeError> {
-        let nodes = ids("node_ids", message.node_ids, 0..=AUDITED_MAX, NodeId)?;
-        Ok(Self { nodes, after: VerdictId(number("after", message.after, 0..=i64::MAX)?) })
+        Ok(Self {
+            nodes: ids("node_ids", message.node_ids, 0..=AUDITED_MAX, NodeId)?,
+            after: VerdictId(number("after", message.after, 0..=i64::MAX)?),
+            too_soon: ids("too_soon_node_ids", message.too_soon_node_ids, 0..=AUDITED_MAX, NodeId)?,
+            wait: Millis(message.wait_ms),
+        })
     }
 }
 
 impl From<&RunAudit> for pb::RunAuditResponse {
     fn from(run: &RunAudit) -> Self {
-        Self { node_ids: run.nodes.iter().map(|node| node.as_bytes().to_vec()).collect(), after: run.after.0 }
+        let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.as_bytes().to_vec()).collect();
+        let (node_ids, too_soon_node_ids) = (ids(&run.nodes), ids(&run.too_soon));
+        Self { node_ids, after: run.after.0, too_soon_node_ids, wait_ms: run.wait.0 }
     }
 }
 

@@ -1,6 +1,9 @@
-//! Staging beside deletions: what is on its way is avoided, what may be on its way after a restart too.
+//! Staging beside deletions: what is on its way is avoided, what may be on its way after a restart too. And what a
+//! caller can take before it has shown that there is anything to take it for.
 
+use futures::{StreamExt, stream};
 use holdfast_dispersal::{Geometry, RecoveryWrap, WRAPPED_LEN};
+use holdfast_kzg::Setup;
 use holdfast_protocol::{
     model::{DeletionRow, NodeLife},
     store::StoreReply,
@@ -58,7 +61,7 @@ async fn api(home: &TempDir, change: impl FnOnce(&mut Shared)) -> Api {
     let raw: Raw = toml::from_str(text).unwrap();
     let (mut shared, _) = assemble(&raw.into_checked(home.path()).unwrap(), &material).await.unwrap();
     change(std::sync::Arc::get_mut(&mut shared).unwrap());
-    let api = Api(shared);
+    let api = Api::new(&shared);
     for number in 1..=NODES {
         let put = api.ask(StoreOp::PutNode(Box::new(row(number)))).await.unwrap();
         assert!(matches!(put, StoreReply::Nodes(_)), "{put:?}");
@@ -126,4 +129,106 @@ async fn later_what_is_owed_and_not_under_way_is_withdrawn() {
     api.abort(OWNER, UPLOAD).await.unwrap();
     assert_eq!(staged(&api).await, before, "the nodes that may have the shards already");
     assert_eq!(owed(&api).await, []);
+}
+
+type Parts = stream::BoxStream<'static, Result<pb::CommitUploadRequest, Status>>;
+
+/// These parts, and then silence without an end.
+fn parts(parts: Vec<CommitPart>) -> Parts {
+    stream::iter(parts.into_iter().map(|part| Ok(part.into()))).chain(stream::pending()).boxed()
+}
+
+#[tokio::test]
+async fn nothing_is_taken_in_for_an_upload_that_is_not_there() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |_| {}).await;
+    // It would have to wait for more of the records.
+    let refused = api.commit(OWNER, parts(vec![CommitPart::Header(UPLOAD)])).await.unwrap_err();
+    assert_eq!(WireError::from(refused).code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn records_are_taken_in_as_far_as_there_is_room_and_while_they_come() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |_| {}).await;
+    let object = || {
+        CommitPart::Object(Box::new(holdfast_wire::convert::NewObject {
+            name: "n".into(),
+            manifest: vec![1],
+            envelope: vec![2],
+            offset: 0,
+            sealed_len: 1,
+            plain_len: 1,
+        }))
+    };
+    let patience = Duration::from_millis(20);
+    let mut room = api.1.commit(OWNER);
+    let silent = gather(&mut parts(vec![object()]), &mut room, patience).await.unwrap_err();
+    assert_eq!(WireError::from(silent).code, ErrorCode::Retry);
+
+    // Pages of one byte: what they take is not one byte.
+    let page = || CommitPart::Page(vec![0]);
+    let pages = stream::iter(std::iter::once(object()).chain(std::iter::repeat_with(page).take(1000)));
+    let mut ended = pages.map(|part| Ok(part.into()));
+    let mut others = api.1.commit(OwnerId([3; 32]));
+    others.grow(super::super::allowance::COMMIT_BYTES_MAX).unwrap();
+    let mut own = api.1.commit(OWNER);
+    own.grow(super::super::allowance::COMMIT_BYTES_MAX - 20_000).unwrap();
+    let full = gather(&mut ended, &mut room, patience).await.unwrap_err();
+    assert_eq!(WireError::from(full).code, ErrorCode::Retry);
+}
+
+fn list(blob: &[u8]) -> Vec<u8> {
+    CommitmentList::new(vec![Setup::ethereum().commit(blob).unwrap()]).unwrap().encode()
+}
+
+fn kept(home: &TempDir) -> usize {
+    std::fs::read_dir(home.path().join("auditor/commitments")).unwrap().count()
+}
+
+#[tokio::test]
+async fn no_list_is_kept_before_all_are_known_to_be_good() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |_| {}).await;
+    api.begin(OWNER, BeginUpload { upload: UPLOAD, policy: "p".into() }).await.unwrap();
+    let own = |second: Vec<u8>| StageSegment {
+        commitments: vec![
+            ShardCommitments { index: ShardIndex(0), list: list(b"a blob") },
+            ShardCommitments { index: ShardIndex(1), list: second },
+        ],
+        ..segment()
+    };
+    // On the curve or not, these bytes are no point of the group.
+    let mut false_point = list(b"another");
+    let last = false_point.len() - 1;
+    false_point[last] ^= 1;
+    let refused = api.stage(OWNER, own(false_point)).await.unwrap_err();
+    assert_eq!((WireError::from(refused).code, kept(&home)), (ErrorCode::Invalid, 0));
+
+    let other = StageSegment { segment: SegmentSpec { shard_len: 1, ..segment().segment }, ..own(list(b"another")) };
+    assert!(api.stage(OWNER, other).await.is_err());
+    assert_eq!(kept(&home), 0, "a segment that cannot be staged");
+
+    // One caller at a time.
+    let turn = api.1.lists().await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(300), api.stage(OWNER, own(list(b"another"))));
+    assert!(waiting.await.is_err(), "expected it to wait");
+    assert_eq!(kept(&home), 0);
+    drop(turn);
+    api.stage(OWNER, own(list(b"another"))).await.unwrap();
+    assert_eq!(kept(&home), 2);
+}
+
+/// Attack: an upload is staged just while the deletion of what it had there sets out.
+#[tokio::test]
+async fn what_sets_out_while_a_segment_is_staged_is_met_before_its_grants_go_out() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |shared| shared.clock = Clock::started_before(DELETION_OUTSTANDING).unwrap()).await;
+    staged(&api).await;
+    let (_, known) = api.staged(UPLOAD, OWNER, segment().segment.id).await.unwrap();
+    let known = known.unwrap();
+    assert!(api.look_again(&known).is_ok());
+    let assigned = known.assignments[1];
+    *api.0.deleting.write().unwrap() = BTreeSet::from([(assigned.node, assigned.shard)]);
+    assert_eq!(api.look_again(&known).unwrap_err().code, ErrorCode::Retry);
 }

@@ -153,12 +153,12 @@ pub(super) async fn owed(
     after: Option<(NodeId, RecordKind, [u8; 32])>,
     limit: u32,
 ) -> Result<StoreReply> {
-    let (node, kind, key) =
+    let (node, last, key) =
         after.map_or((Vec::new(), 0, Vec::new()), |(n, k, key)| (n.0.to_vec(), k as i64, key.to_vec()));
     let found =
         sqlx::query("SELECT * FROM owed_record WHERE (node, kind, key) > (?, ?, ?) ORDER BY node, kind, key LIMIT ?")
             .bind(node)
-            .bind(kind)
+            .bind(last)
             .bind(key)
             .bind(bounded(limit))
             .fetch_all(db)

@@ -150,6 +150,7 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::OwedDeletions { .. }
             | StoreOp::Unknown { .. }
             | StoreOp::OwedRecords { .. }
+            | StoreOp::SegmentsBySpare
             | StoreOp::Summary
     )
 }
@@ -178,11 +179,13 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::SegmentsAtRisk { after, limit } => segments::at_risk(db, after, limit).await,
         StoreOp::PlacementsOfNode { node, from, limit } => segments::of_node(db, node, from, limit).await,
         StoreOp::PendingCommitments { after, limit } => witnesses::pending(db, after, limit).await,
-        StoreOp::BurnWitness { segment, index, id, digest } => witnesses::burn(db, segment, index, id, digest).await,
+        StoreOp::BurnWitness { segment, index, shard, id, digest } => {
+            witnesses::burn(db, (segment, index), shard, id, digest).await
+        }
         StoreOp::CommitmentDebts => witnesses::debts(db).await,
         StoreOp::CommitmentCounts => witnesses::counts(db).await,
-        StoreOp::SetCommitment { segment, index, expected, to } => {
-            witnesses::set_commitment(db, segment, index, expected, to).await
+        StoreOp::SetCommitment { segment, index, shard, expected, to, at } => {
+            witnesses::set_commitment(db, (segment, index), shard, (expected, to), at).await
         }
         StoreOp::SetSequence { segment, index, node, sequence } => {
             segments::set_sequence(db, segment, index, node, sequence).await
@@ -213,6 +216,7 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         StoreOp::EndBurials { before } => burials::end(db, before).await,
         StoreOp::OwedRecords { after, limit } => chores::owed(db, after, limit).await,
         StoreOp::RecordKept { node, kind, key, digest } => chores::kept(db, node, kind, key, digest).await,
+        StoreOp::SegmentsBySpare => segments::by_spare(db).await,
         StoreOp::Summary => chores::summary(db).await,
     }
 }

@@ -5,11 +5,12 @@ use holdfast_protocol::{
     store::{StoreReply, rules},
 };
 use holdfast_types::{Fence, NodeId, SegmentId, Sequence, ShardIndex, Wall};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    codec::{Result, commitment_columns, fence, int, standing_columns},
+    codec::{Result, commitment_columns, damaged, fence, int, standing_columns, uint},
     rows::{self, account, bounded, claimed, drop_copy, sequence_taken, withdraw_deletion},
+    witnesses,
 };
 
 pub(super) async fn get(db: &mut SqliteConnection, id: SegmentId) -> Result<StoreReply> {
@@ -52,6 +53,19 @@ pub(super) async fn at_risk(
         views.push(view(db, row).await?);
     }
     Ok(StoreReply::Segments(views))
+}
+
+/// The index on the spare answers it alone.
+pub(super) async fn by_spare(db: &mut SqliteConnection) -> Result<StoreReply> {
+    let sql = "SELECT good - k AS spare, COUNT(*) AS segments FROM segment WHERE committed = 1
+               GROUP BY good - k ORDER BY good - k";
+    let found = sqlx::query(sql).fetch_all(db).await?;
+    let spare = |row: &SqliteRow| {
+        let spare: i64 = row.try_get("spare")?;
+        let spare = i32::try_from(spare).map_err(|_| damaged("spare", "a small number", spare))?;
+        Ok((spare, uint(row, "segments")?))
+    };
+    Ok(StoreReply::Spares(found.iter().map(spare).collect::<Result<_>>()?))
 }
 
 fn placements(found: &[SqliteRow]) -> Result<StoreReply> {
@@ -122,6 +136,7 @@ pub(super) async fn place(db: &mut SqliteConnection, new: &Placement, expected: 
         .execute(&mut *db)
         .await?;
     add_placement(db, &Placement { version: expected + 1, ..new.clone() }).await?;
+    witnesses::pends_since(db, new.segment, new.index, at).await?;
     if moved {
         account(db, new.node, int(new.len)?).await?;
         withdraw_deletion(db, new.node, &new.shard).await?;

@@ -8,7 +8,7 @@ use holdfast_protocol::{
     store::{StoreReply, rules},
     witness::WitnessId,
 };
-use holdfast_types::{NodeId, SegmentId, ShardIndex, Wall};
+use holdfast_types::{NodeId, SegmentId, ShardId, ShardIndex, Wall};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
@@ -34,8 +34,21 @@ pub(super) async fn stage(db: &mut SqliteConnection, segment: SegmentId, witness
 
 /// The segment was committed.
 pub(super) async fn enter(db: &mut SqliteConnection, segment: SegmentId, at: Wall) -> Result<()> {
-    let sql = "UPDATE witness SET since = ? WHERE segment = ?";
-    sqlx::query(sql).bind(int(at.0)?).bind(&segment.0[..]).execute(db).await?;
+    for sql in ["UPDATE witness SET since = ? WHERE segment = ?", "UPDATE placement SET since = ? WHERE segment = ?"] {
+        sqlx::query(sql).bind(int(at.0)?).bind(&segment.0[..]).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// From then on a placement's deadline counts.
+pub(super) async fn pends_since(
+    db: &mut SqliteConnection,
+    segment: SegmentId,
+    index: ShardIndex,
+    at: Wall,
+) -> Result<()> {
+    let sql = "UPDATE placement SET since = ? WHERE segment = ? AND idx = ?";
+    sqlx::query(sql).bind(int(at.0)?).bind(&segment.0[..]).bind(i64::from(index.0)).execute(db).await?;
     Ok(())
 }
 
@@ -73,7 +86,7 @@ fn row(row: &SqliteRow) -> Result<Option<WitnessRow>> {
         return Err(damaged("sealed", "a sealed witness", sealed.len()));
     }
     let state = maybe_bytes(row, "burnt")?.map_or(WitnessState::Fresh, WitnessState::Burnt);
-    let since = Wall(maybe_uint(row, "since")?.unwrap_or(0));
+    let since = Wall(maybe_uint(row, "entered")?.unwrap_or(0));
     Ok(Some(WitnessRow { id: WitnessId(id), sealed, state, since }))
 }
 
@@ -84,7 +97,7 @@ pub(super) async fn pending(
 ) -> Result<StoreReply> {
     let (segment, index) = after.map_or(([0; 16], -1), |(segment, index)| (segment.0, i64::from(index.0)));
     let found = sqlx::query(
-        "SELECT p.*, w.id AS witness, w.sealed, w.burnt, w.since
+        "SELECT p.*, p.since AS pending, w.id AS witness, w.sealed, w.burnt, w.since AS entered
          FROM placement p LEFT JOIN witness w ON w.segment = p.segment AND w.idx = p.idx
          WHERE p.digest IS NULL AND p.standing = 'good' AND (p.segment, p.idx) > (?, ?)
          ORDER BY p.segment, p.idx LIMIT ?",
@@ -94,20 +107,23 @@ pub(super) async fn pending(
     .bind(bounded(limit))
     .fetch_all(db)
     .await?;
-    let pending = |found: &SqliteRow| Ok(PendingShard { placement: rows::placement(found)?, witness: row(found)? });
+    let pending = |found: &SqliteRow| {
+        let since = Wall(uint(found, "pending")?);
+        Ok(PendingShard { placement: rows::placement(found)?, witness: row(found)?, since })
+    };
     Ok(StoreReply::Pending(found.iter().map(pending).collect::<Result<_>>()?))
 }
 
 async fn witness(db: &mut SqliteConnection, segment: SegmentId, index: ShardIndex) -> Result<Option<WitnessRow>> {
-    let sql = "SELECT id AS witness, sealed, burnt, since FROM witness WHERE segment = ? AND idx = ?";
+    let sql = "SELECT id AS witness, sealed, burnt, since AS entered FROM witness WHERE segment = ? AND idx = ?";
     let found = sqlx::query(sql).bind(&segment.0[..]).bind(i64::from(index.0)).fetch_optional(db).await?;
     found.as_ref().map_or(Ok(None), row)
 }
 
 pub(super) async fn burn(
     db: &mut SqliteConnection,
-    segment: SegmentId,
-    index: ShardIndex,
+    (segment, index): (SegmentId, ShardIndex),
+    shard: ShardId,
     id: WitnessId,
     digest: [u8; 32],
 ) -> Result<StoreReply> {
@@ -117,6 +133,9 @@ pub(super) async fn burn(
     let Some(found) = witness(db, segment, index).await? else {
         return Ok(StoreReply::NotFound);
     };
+    if let Some(why) = rules::name_fault(index, held.shard, shard) {
+        return Ok(StoreReply::Conflict(why));
+    }
     if let Some(why) = rules::burn_fault(held.commitment, &found, id) {
         return Ok(StoreReply::Conflict(why));
     }
@@ -136,22 +155,26 @@ pub(super) async fn burn(
 
 pub(super) async fn set_commitment(
     db: &mut SqliteConnection,
-    segment: SegmentId,
-    index: ShardIndex,
-    expected: CommitmentState,
-    to: CommitmentState,
+    (segment, index): (SegmentId, ShardIndex),
+    shard: ShardId,
+    (expected, to): (CommitmentState, CommitmentState),
+    at: Wall,
 ) -> Result<StoreReply> {
     let Some(found) = placement(db, segment, index).await? else {
         return Ok(StoreReply::NotFound);
     };
+    if let Some(why) = rules::name_fault(index, found.shard, shard) {
+        return Ok(StoreReply::Conflict(why));
+    }
     if found.commitment != expected {
         return Ok(StoreReply::Conflict(format!("shard {index} of segment {segment} has another commitment by now")));
     }
     if let Some(why) = rules::acceptance_fault(to, witness(db, segment, index).await?.as_ref()) {
         return Ok(StoreReply::Conflict(why));
     }
-    if matches!(to, CommitmentState::Accepted { .. }) {
-        forget(db, segment, index).await?;
+    match to {
+        CommitmentState::Accepted { .. } => forget(db, segment, index).await?,
+        CommitmentState::Pending => pends_since(db, segment, index, at).await?,
     }
     let (digest, provenance) = commitment_columns(to);
     sqlx::query("UPDATE placement SET digest = ?, provenance = ?, version = version + 1 WHERE segment = ? AND idx = ?")

@@ -130,6 +130,22 @@ fn a_state_of_another_version_or_torn_is_no_state() {
 }
 
 #[test]
+fn a_journal_of_the_first_release_is_read_by_every_later_one() {
+    let golden = include_str!("../../../tests/golden/v1/state.json");
+    let state = State {
+        done: vec![Stamp { len: 9, modified_secs: 8, modified_nanos: 7, inode: 6 }],
+        current: Some(Current { checkpoint: "AAEC".into(), key: "0a0b".into(), offset: 4, prefix: "0c0d".into() }),
+        end: 5,
+        records: 3,
+        spooled: vec![spooled(1)],
+        durable: 2,
+        ..State::new(UploadId([1; 16]), "default", &terms())
+    };
+    assert_eq!(serde_json::from_str::<State>(golden).unwrap(), state);
+    assert_eq!(serde_json::to_string(&state).unwrap(), golden);
+}
+
+#[test]
 fn a_journal_is_locked_as_long_as_it_is_open() {
     let dir = tempfile::tempdir().unwrap();
     let directory = dir.path().join("put-1");

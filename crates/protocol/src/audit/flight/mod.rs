@@ -162,8 +162,10 @@ impl Audit {
                 Some((placement, _)) => ctx.out.store(StoreOp::SetCommitment {
                     segment: placement.segment,
                     index: placement.index,
+                    shard: placement.shard,
                     expected: placement.commitment,
                     to: CommitmentState::Pending,
+                    at: ctx.now.wall,
                 }),
                 None => return self.go(Step::Close, ctx),
             },

@@ -61,7 +61,6 @@ impl Audit {
         match heard {
             Heard::Silent(outcome) => self.silent(outcome, ctx),
             Heard::Refused(after) => self.refused(after, ctx),
-            Heard::Fault => self.conclude(Outcome::Inconclusive(Fault::Internal), Ending::Inconclusive, ctx),
             Heard::Mismatch => {
                 let ending = Ending::Drift(self.set.clone(), self.silence(Outcome::Refused));
                 self.conclude(Outcome::Inconclusive(Fault::SetDrift), ending, ctx)

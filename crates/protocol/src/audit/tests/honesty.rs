@@ -192,9 +192,9 @@ fn a_shard_without_commitments_is_sampled() {
     let mut world = World::new();
     for n in 0..SEGMENTS {
         let placement = world.placement(n);
-        let (segment, index, expected) = (placement.segment, placement.index, placement.commitment);
-        let to = CommitmentState::Pending;
-        world.store.apply(StoreOp::SetCommitment { segment, index, expected, to });
+        let (segment, index, shard) = (placement.segment, placement.index, placement.shard);
+        let (expected, to, at) = (placement.commitment, CommitmentState::Pending, world.now.wall);
+        world.store.apply(StoreOp::SetCommitment { segment, index, shard, expected, to, at });
     }
     world.run(500);
     let verdicts = world.verdicts();

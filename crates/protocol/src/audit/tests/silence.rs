@@ -5,7 +5,7 @@ use holdfast_types::{Millis, Mono, Wall};
 use super::world::{SEGMENTS, World, honest};
 use crate::{
     effect::Notice,
-    message::{AnswerBody, NodeReply, SendFailure},
+    message::{AnswerBody, Ask, NodeReply, SendFailure},
     model::{Fault, NodeLife, Outcome, Standing},
     store::{Store, StoreOp, StoreReply},
 };
@@ -78,6 +78,35 @@ fn endless_refusal_is_contained_and_lost_as_refused() {
     let verdicts = world.verdicts();
     assert_eq!(verdicts.last().expect("a verdict").outcome, Outcome::Refused);
     world.assert_settled();
+}
+
+/// Attack: "no", for ever, in a status that nobody signs; the bytes are gone.
+#[test]
+fn endless_denial_is_silence_and_never_our_own_fault() {
+    let mut world = World::new();
+    world.peers[0].held.clear();
+    world.manner(|_, _| Some(Err(SendFailure::Denied("you are no auditor of mine".into()))));
+    world.run(30_000);
+    let asked = &world.peers[0].asked;
+    assert!(asked.len() > 4 && asked[..4].iter().all(|challenge| *challenge == asked[0]), "the same question waits");
+    assert_eq!(world.lives(), [NodeLife::Contained, NodeLife::Contained, NodeLife::Contained, NodeLife::Suspended]);
+    assert_eq!(world.verdicts().last().expect("a verdict").outcome, Outcome::Refused);
+    assert_eq!(world.placement(0).standing, Standing::Lost);
+    world.assert_settled();
+}
+
+/// Attack: the sample is answered; where the fold's falseness is looked for, "no".
+#[test]
+fn a_denial_of_the_judges_question_is_silence() {
+    let mut world = World::new();
+    world.held(0).bytes.fill(1);
+    world.manner(|challenge, answer| match challenge.ask {
+        Ask::Leaves { .. } => Some(Err(SendFailure::Denied("no".into()))),
+        Ask::Fold { .. } | Ask::Sample { .. } => Some(Ok(NodeReply::Answer(Box::new(answer)))),
+    });
+    world.run(30_000);
+    assert!(world.lives().contains(&NodeLife::Contained));
+    assert!(!world.placement(0).standing.is_good());
 }
 
 #[test]

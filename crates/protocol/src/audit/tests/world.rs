@@ -150,6 +150,7 @@ impl Peer {
                 next: Sequence(0),
                 fence: holdfast_types::Fence::default(),
                 wall: Wall(0),
+                proof: None,
             }),
             NodeRequest::Delete(_) | NodeRequest::PutRecord { .. } | NodeRequest::ListRecords { .. } => {
                 panic!("not asked here")
@@ -281,8 +282,9 @@ impl World {
         let digest = list.list().digest();
         self.lists.insert(digest, list);
         let to = CommitmentState::Accepted { digest, provenance: Provenance::AuditorRead };
-        let (segment, index) = (SegmentId([n as u8; 16]), ShardIndex(index as u16));
-        let reply = self.store.apply(StoreOp::SetCommitment { segment, index, expected, to });
+        let shard = contents()[2 * n + index].shard;
+        let (segment, index, at) = (SegmentId([n as u8; 16]), ShardIndex(index as u16), self.now.wall);
+        let reply = self.store.apply(StoreOp::SetCommitment { segment, index, shard, expected, to, at });
         assert_eq!(reply, StoreReply::Done);
     }
 

@@ -4,7 +4,7 @@ use holdfast_types::ShardIndex;
 
 use super::world::{World, list_of, profile};
 use crate::{
-    effect::Notice,
+    effect::{CommitJob, Notice},
     model::{CommitmentState, Provenance},
     profile::Profile,
     store::{Store, StoreOp, StoreReply},
@@ -75,4 +75,26 @@ fn bad_bytes_make_an_audit_not_a_verdict() {
     assert!(matches!(after.commitment, CommitmentState::Accepted { .. }));
     assert_eq!(world.peers[&after.node].held[&after.shard].1, good);
     assert_eq!(after.index, ShardIndex(3));
+}
+
+/// Attack: a node whose readings never end takes every place that there is, and everybody else's shards stay uncommitted.
+#[test]
+fn a_node_whose_readings_never_end_holds_up_its_own_shards_only() {
+    let mut world = World::new();
+    let segments: Vec<_> = (1..=6).map(|n| world.put(n, 5).0).collect();
+    let slow = world.placement(segments[0], 0).node;
+    world.peer(slow).drips = true;
+    world.run(20_000);
+    let pending = |world: &mut World| {
+        let views = segments.iter().map(|segment| world.view(*segment)).collect::<Vec<_>>();
+        let all = views.into_iter().flat_map(|view| view.placements);
+        all.filter(|p| p.commitment == CommitmentState::Pending).map(|p| p.node).collect::<Vec<_>>()
+    };
+    let left = pending(&mut world);
+    assert!(left.len() >= 2 && left.iter().all(|node| *node == slow), "{left:?}");
+    let begun = |world: &World| world.jobs(|job| matches!(job, CommitJob::Read(_)) && job.of().node == slow);
+    assert_eq!(begun(&world), 1, "one at a time");
+    // A driver that forgets a reading holds it up no longer than a reading may take.
+    world.run(130_000);
+    assert!(begun(&world) >= 2, "the next one's turn came");
 }

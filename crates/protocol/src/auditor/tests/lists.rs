@@ -154,6 +154,9 @@ impl World {
         if !peer.up {
             return CommitOutcome::Failed(SendFailure::Unreachable);
         }
+        if peer.withholds {
+            return CommitOutcome::Failed(SendFailure::Denied("not to you".into()));
+        }
         let Some((_, bytes)) = peer.held.get(&job.of.shard) else {
             return CommitOutcome::BadBytes { damaged: vec![] };
         };

@@ -1,12 +1,15 @@
 //! Repairs, and what becomes of them when somebody dies, lies, or is late.
 
-use holdfast_types::{Fence, SegmentId, ShardIndex, Wall};
+use holdfast_types::{Fence, Millis, SegmentId, ShardIndex, Wall};
 
-use super::world::{POLICY, World, profile};
+use super::{
+    lists::Manners,
+    world::{POLICY, World, profile},
+};
 use crate::{
     auditor::Auditor,
     effect::{Effect, Event, Notice},
-    model::{RepairRow, RepairState},
+    model::{Lane, Outcome, RepairRow, RepairState, Verdict},
     profile::Profile,
     store::{Store, StoreOp, StoreReply},
 };
@@ -429,5 +432,95 @@ fn a_busy_pool_delays_a_repair_and_loses_nothing() {
             assert!(number < 10_000);
         }
     }
+    world.assert_whole(segment);
+}
+
+fn retrievals(world: &World) -> Vec<&Verdict> {
+    let verdict = |notice: &'_ Notice| matches!(notice, Notice::Verdict(verdict) if verdict.lane == Lane::Retrieve);
+    let told = world.notices.iter().filter(|notice| verdict(notice));
+    told.filter_map(|notice| if let Notice::Verdict(verdict) = notice { Some(&**verdict) } else { None }).collect()
+}
+
+/// Attack: a node proves its shards and gives none of them to whoever repairs.
+#[test]
+fn a_source_that_gives_nothing_holds_up_no_repair_and_its_shard_is_made_anew_elsewhere() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(2000);
+    let (withheld, lost) = (world.placement(segment, 1), world.placement(segment, 3));
+    world.peer(withheld.node).withholds = true;
+    world.lose(lost.node);
+    world.run(2000);
+    assert_ne!(world.placement(segment, 3).node, lost.node, "the repair goes on without it");
+    assert!(retrievals(&world).is_empty(), "one failed read is no verdict");
+    world.run(20_000);
+    let verdicts = retrievals(&world);
+    let [verdict] = verdicts[..] else { panic!("one verdict, got {verdicts:?}") };
+    assert_eq!((verdict.node, verdict.outcome), (withheld.node, Outcome::Refused));
+    assert_eq!(verdict.exceptions.iter().map(|e| e.shard).collect::<Vec<_>>(), [withheld.shard]);
+    assert!(verdict.took >= Millis(4000), "as long as a silent node has: {}", verdict.took);
+    // Not in place: it would say again that it has it.
+    assert_ne!(world.placement(segment, 1).node, withheld.node);
+    world.assert_whole(segment);
+}
+
+#[test]
+fn a_read_that_failed_once_costs_nothing() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(2000);
+    let (busy, lost) = (world.placement(segment, 1), world.placement(segment, 3));
+    world.peer(busy.node).withholds = true;
+    world.lose(lost.node);
+    world.run(2500);
+    world.peer(busy.node).withholds = false;
+    world.run(20_000);
+    assert!(retrievals(&world).is_empty());
+    assert_eq!(world.placement(segment, 1).node, busy.node);
+    world.assert_whole(segment);
+}
+
+#[test]
+fn a_shard_that_was_deleted_while_it_could_not_be_read_is_nobodys_fault() {
+    let mut world = World::new();
+    let (segment, object) = world.put(1, 5);
+    world.run(2000);
+    let (withheld, lost) = (world.placement(segment, 1), world.placement(segment, 3));
+    world.peer(withheld.node).withholds = true;
+    world.lose(lost.node);
+    world.run(2500);
+    world.delete(object);
+    world.run(20_000);
+    assert!(retrievals(&world).is_empty());
+}
+
+/// Attack: "not yet" to every question about commitments, and no byte to whoever computes them instead.
+#[test]
+fn a_shard_that_is_neither_committed_to_nor_given_does_not_stay_pending_for_ever() {
+    let mut world = World::with(Profile { commit_deadline: Millis::from_secs(5), ..profile() });
+    let (segment, _) = world.put(1, 5);
+    let withheld = world.placement(segment, 2);
+    world.peer(withheld.node).withholds = true;
+    world.peer(withheld.node).manners = Manners::Slow(u32::MAX);
+    world.run(40_000);
+    assert_eq!(retrievals(&world).len(), 1);
+    assert_ne!(world.placement(segment, 2).node, withheld.node);
+    world.assert_whole(segment);
+}
+
+#[test]
+fn a_withheld_shard_that_has_nowhere_else_to_go_goes_back() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(2000);
+    let held: Vec<_> = world.view(segment).placements.iter().map(|placement| placement.node).collect();
+    let spare: Vec<_> = world.peers.keys().copied().filter(|node| !held.contains(node)).collect();
+    spare.into_iter().for_each(|node| world.lose(node));
+    let (withheld, lost) = (world.placement(segment, 1), world.placement(segment, 3));
+    world.peer(withheld.node).withholds = true;
+    world.lose_shard(&lost);
+    world.run(40_000);
+    assert_eq!(retrievals(&world).len(), 1);
+    assert_eq!(world.placement(segment, 1).node, withheld.node, "better than none");
     world.assert_whole(segment);
 }

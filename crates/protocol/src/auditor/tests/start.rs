@@ -1,11 +1,14 @@
 //! Starts, epochs, and what the core makes of what it is told.
 
-use holdfast_types::{Fence, Millis, NodeId};
+use holdfast_types::{Fence, Grant, Millis, NodeId, Operation, SecretKey, Wall};
 
-use super::world::{World, profile};
+use super::{
+    lists::{Manners, witness_of},
+    world::{World, profile},
+};
 use crate::{
     effect::{Command, Event, Notice},
-    model::NodeRow,
+    model::{NodeRow, PendingShard, WitnessState},
     profile::Profile,
     store::{Store, StoreOp, StoreReply, Summary},
 };
@@ -50,17 +53,33 @@ fn a_catalog_restored_from_an_old_copy_rises_above_what_a_node_saw() {
     assert!(world.notices.iter().any(|notice| matches!(notice, Notice::Trouble { what } if what.contains("old copy"))));
 }
 
+/// Attack: one node says once that it saw a higher fence, and every client's fresh witness is burnt.
 #[test]
-fn a_node_that_makes_up_a_fence_does_not_use_up_the_epochs() {
-    let mut world = World::with(Profile { list_every: Millis::from_secs(10), ..profile() });
-    world.put(1, 5);
-    let liar = *world.peers.keys().next().unwrap();
-    world.peer(liar).fence = Fence { epoch: u64::MAX, counter: 0 };
-    world.run(30_000);
+fn a_node_that_makes_up_a_fence_raises_no_epoch_and_burns_no_witness() {
+    let (list_every, commit_deadline) = (Millis::from_secs(10), Millis::from_secs(86_400));
+    let mut world = World::with(Profile { list_every, commit_deadline, ..profile() });
+    let (segment, _) = world.put_with(1, 5, |index, shard| Some(witness_of(index, shard)));
+    let nodes: Vec<_> = world.peers.keys().copied().collect();
+    // Shards that stay pending, so that their witnesses stay fresh.
+    nodes.iter().for_each(|node| world.peer(*node).manners = Manners::Slow(u32::MAX));
+    let (near, far) = (Fence { epoch: 2, counter: 0 }, Fence { epoch: u64::MAX, counter: 0 });
+    (world.peer(nodes[0]).fence, world.peer(nodes[1]).fence) = (near, far);
+    // Under a key of its own, for whatever fence it likes; and a true one, of a fence that is none of a later self's.
+    let grant = |fence, key: &SecretKey| {
+        let (operation, content, owner) = (Operation::Put, [1; 32], world.owner.owner_id());
+        Grant { operation, node: nodes[0], owner, kind: 0, content, len: 1, fence, expires: Wall(1) }.sign(key)
+    };
+    let (forged, old) = (grant(near, &SecretKey::from_seed(&[1; 32])), grant(Fence::default(), &world.config.key));
+    (world.peer(nodes[0]).proof, world.peer(nodes[1]).proof) = (Some(forged), Some(old));
+    world.run(60_000);
     assert_eq!(summary(&mut world).epoch, 1);
-    assert!(
-        world.notices.iter().any(|notice| matches!(notice, Notice::Trouble { what } if what.contains("not believed")))
-    );
+    let StoreReply::Pending(rows) = world.store.apply(StoreOp::PendingCommitments { after: None, limit: 99 }) else {
+        panic!("pending shards of {segment}")
+    };
+    let fresh = |row: &PendingShard| row.witness.as_ref().is_some_and(|row| row.state == WitnessState::Fresh);
+    assert!(rows.len() == 5 && rows.iter().all(fresh), "{rows:?}");
+    let doubts = |notice: &&Notice| matches!(notice, Notice::Trouble { what } if what.contains("not believed"));
+    assert_eq!(world.notices.iter().filter(doubts).count(), 2, "told once for each node");
 }
 
 #[test]

@@ -346,13 +346,14 @@ fn a_witness_burnt_by_somebody_else_is_not_revealed() {
             }
         }
         if let Some(Effect::Store(_, op)) = world.wishes.front()
-            && let StoreOp::BurnWitness { segment, index, id, .. } = **op
+            && let StoreOp::BurnWitness { segment, index, shard, id, .. } = **op
         {
-            break (segment, index, id);
+            break (segment, index, shard, id);
         }
     };
-    let (of, index, id) = stolen;
-    assert_eq!(world.store.apply(StoreOp::BurnWitness { segment: of, index, id, digest: [7; 32] }), StoreReply::Done);
+    let (of, index, shard, id) = stolen;
+    let burn = StoreOp::BurnWitness { segment: of, index, shard, id, digest: [7; 32] };
+    assert_eq!(world.store.apply(burn), StoreReply::Done);
     while world.carry_one() {}
     world.run(BUSY);
     let found = world.placement(segment, index.0);

@@ -46,10 +46,16 @@ pub(super) struct Peer {
     pub(super) next: u64,
     /// The highest fence it saw.
     pub(super) fence: Fence,
+    /// The grant that carried it.
+    pub(super) proof: Option<SignedGrant>,
     /// It takes no shard.
     pub(super) full: bool,
     /// It signs for shards that it drops.
     pub(super) liar: bool,
+    /// It proves what it has and gives none of it.
+    pub(super) withholds: bool,
+    /// No reading of it comes to an end.
+    pub(super) drips: bool,
     pub(super) listed: u32,
     pub(super) manners: Manners,
     /// Times it was asked for commitments.
@@ -85,6 +91,9 @@ impl Peer {
 
     /// Stores what the grant permits, as a node does.
     pub(super) fn put(&mut self, auditor: &SecretKey, now: Wall, grant: &SignedGrant, bytes: &[u8]) -> Receipt {
+        if grant.grant.fence > self.fence {
+            self.proof = Some(*grant);
+        }
         let grant = *grant.verify(&auditor.public(), &self.id(), now, 0).expect("a valid grant");
         assert_eq!((grant.operation, grant.content), (Operation::Put, *Root::of(bytes).as_bytes()));
         assert!(grant.fence == Fence::default() || grant.fence >= self.fence, "an older fence is refused by the node");
@@ -180,6 +189,7 @@ impl Peer {
                 next: Sequence(self.next),
                 fence: self.fence,
                 wall: now,
+                proof: self.proof.map(Box::new),
             }),
         })
     }
@@ -278,8 +288,11 @@ impl World {
             records: BTreeMap::new(),
             next: 0,
             fence: Fence::default(),
+            proof: None,
             full: false,
             liar: false,
+            withholds: false,
+            drips: false,
             listed: 0,
             manners: Manners::default(),
             asked: 0,
@@ -507,6 +520,10 @@ impl World {
             Effect::Verify(token, job) => {
                 Some(Event::Verified(token, verify::verify(&job, &self.lists, Setup::ethereum())))
             }
+            Effect::Commit(_, job) if matches!(*job, CommitJob::Read(_)) && self.peers[&job.of().node].drips => {
+                self.commits.push(*job);
+                None
+            }
             Effect::Commit(token, job) => Some(Event::CommitDone(token, self.commit(*job))),
             Effect::Recover(token, job) if self.hold_recoveries => {
                 self.held_back.push((token, *job));
@@ -535,7 +552,7 @@ impl World {
         for source in &job.sources {
             let peer = &self.peers[&source.node];
             match peer.held.get(&source.shard) {
-                _ if !peer.up => outcome.silent_sources.push(source.index),
+                _ if !peer.up || peer.withholds => outcome.silent_sources.push(source.index),
                 Some((_, bytes)) if ShardId(Root::of(bytes)) == source.shard => {
                     sources.insert(source.index, bytes.clone());
                 }

@@ -71,16 +71,19 @@ struct Around {
     avoid: BTreeSet<NodeId>,
     deleting: BTreeSet<(NodeId, ShardId)>,
     gone: BTreeSet<(NodeId, ShardId)>,
+    unserved: BTreeSet<(NodeId, ShardId)>,
+    withheld: BTreeSet<(NodeId, ShardId)>,
 }
 
 fn around(count: u8) -> Around {
-    Around { nodes: nodes(count), avoid: BTreeSet::new(), deleting: BTreeSet::new(), gone: BTreeSet::new() }
+    let (avoid, deleting, gone, unserved, withheld) = Default::default();
+    Around { nodes: nodes(count), avoid, deleting, gone, unserved, withheld }
 }
 
 impl Around {
     fn plan(&self, view: &SegmentView) -> Result<RecoverJob, PlanError> {
-        let Self { nodes, avoid, deleting, gone } = self;
-        plan(view, Limits { nodes, avoid, deleting, gone, seed: Seed([0; 32]) }, FENCE)
+        let Self { nodes, avoid, deleting, gone, unserved, withheld } = self;
+        plan(view, Limits { nodes, avoid, deleting, gone, unserved, withheld, seed: Seed([0; 32]) }, FENCE)
     }
 }
 
@@ -103,6 +106,32 @@ fn a_damaged_shard_goes_back_and_a_shard_of_a_gone_node_goes_elsewhere() {
         (job.fence, job.secret.as_slice(), job.targets[1].shard),
         (FENCE, &[1, 2, 3][..], ShardId::from_bytes([0x81; 32]))
     );
+}
+
+/// Attack: the preferred sources prove what they have and give none of it.
+#[test]
+fn sources_that_failed_a_reading_are_read_last_and_not_left_out() {
+    let mut around = around(6);
+    let view = view([Good, Good, Good, Good, Lost]);
+    let named = |n: usize| (NodeId([n as u8; 32]), view.segment.shards[n]);
+    around.unserved.insert(named(0));
+    around.gone.insert(named(1));
+    let job = around.plan(&view).unwrap();
+    let sources: Vec<u16> = job.sources.iter().map(|source| source.index.0).collect();
+    assert_eq!(sources, [2, 3, 0, 1]);
+}
+
+/// Attack: a shard that is made anew goes back to the node that proves it and does not give it.
+#[test]
+fn a_withheld_shard_is_not_written_to_the_node_that_withholds_it() {
+    let mut around = around(6);
+    let view = view([Lost, Good, Good, Good, Good]);
+    assert_eq!(targets(&around.plan(&view).unwrap()), [(0, 0, true)]);
+    // Not read once is no reason: rot is mended in its place.
+    around.unserved.insert((NodeId([0; 32]), view.segment.shards[0]));
+    assert_eq!(targets(&around.plan(&view).unwrap()), [(0, 0, true)]);
+    around.withheld.insert((NodeId([0; 32]), view.segment.shards[0]));
+    assert_eq!(targets(&around.plan(&view).unwrap()), [(0, 5, false)]);
 }
 
 #[test]
@@ -244,9 +273,9 @@ proptest! {
             let life = if *life == 0 { NodeLife::Contained } else { NodeLife::Active };
             around.nodes.get_mut(&NodeId([n as u8; 32])).unwrap().life = life;
         }
-        let Around { nodes, avoid, deleting, gone } = &around;
+        let Around { nodes, avoid, deleting, gone, unserved, withheld } = &around;
         let good: Vec<&Placement> = view.placements.iter().filter(|p| p.standing.is_good()).collect();
-        match plan(&view, Limits { nodes, avoid, deleting, gone, seed: Seed(seed) }, FENCE) {
+        match plan(&view, Limits { nodes, avoid, deleting, gone, unserved, withheld, seed: Seed(seed) }, FENCE) {
             Ok(job) => {
                 prop_assert!(!job.targets.is_empty());
                 prop_assert_eq!(job.sources.len(), good.len().max(3));

@@ -27,7 +27,8 @@ macro_rules! promises {
 }
 
 promises! {
-    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there;
+    nodes: an_epoch_only_rises, a_node_is_replaced_by_its_own_version_only, the_summary_counts_what_is_there,
+        segments_are_counted_by_spare_worst_first;
     uploads: beginning_twice_finds_the_same_upload, an_upload_is_seen_by_its_owner_only,
         staged_segments_come_in_pages_one_by_one_and_as_spans, staging_reserves_and_restaging_moves_the_reservation, staging_what_does_not_fit_changes_nothing,
         receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
@@ -47,7 +48,8 @@ promises! {
         a_raised_epoch_burns_what_may_have_been_told,
         a_client_vouches_only_for_the_list_its_witness_was_burnt_with, no_witness_is_burnt_for_what_is_accepted,
         a_list_that_the_client_computed_stands_on_its_word_from_the_commit_on,
-        witnesses_go_with_their_segment, debts_and_counts_are_those_of_good_pending_shards;
+        witnesses_go_with_their_segment, nothing_that_is_known_of_one_shard_is_noted_of_another_in_its_place,
+        what_is_pending_says_since_when, debts_and_counts_are_those_of_good_pending_shards;
     leases: one_lease_a_segment_at_a_time, fences_rise_across_release_and_epoch, a_lease_is_renewed_by_its_holder_only,
         a_release_by_a_former_holder_does_nothing, a_deleted_segment_has_no_lease;
     audits: an_audit_closes_once, a_verdict_changes_what_was_judged_only, damage_adds_up_and_a_loss_stays,

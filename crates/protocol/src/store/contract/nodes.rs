@@ -75,3 +75,26 @@ pub(super) fn the_summary_counts_what_is_there(store: &mut dyn Store) {
     let after = summary(store);
     assert_eq!((after.unrecoverable, after.worst_held, after.worst_spare), (1, 1, -1));
 }
+
+pub(super) fn segments_are_counted_by_spare_worst_first(store: &mut dyn Store) {
+    let spares = |store: &mut dyn Store| store.apply(StoreOp::SegmentsBySpare);
+    assert_eq!(spares(store), StoreReply::Spares(Vec::new()));
+    nodes(store, 8);
+    put(store, 1);
+    put(store, 2);
+    put(store, 3);
+    assert_eq!(spares(store), StoreReply::Spares(vec![(2, 3)]));
+    // Each segment loses what it has on these nodes; what is only staged is not counted.
+    store.apply(StoreOp::LoseNode { verdict: Box::new(verdict(1, 4)) });
+    store.apply(StoreOp::BeginUpload(upload(9, 1)));
+    let StoreReply::Spares(after) = spares(store) else { panic!("spares") };
+    assert!(after.is_sorted() && after.iter().map(|(_, count)| count).sum::<u64>() == 3, "{after:?}");
+    let mut expected = std::collections::BTreeMap::new();
+    for n in 1..=3 {
+        let StoreReply::Segment(view) = store.apply(StoreOp::Segment(segment_id(n))) else { panic!("a segment") };
+        let good = view.placements.iter().filter(|placement| placement.standing.is_good()).count() as i32;
+        *expected.entry(good - i32::from(view.segment.code.data())).or_default() += 1;
+    }
+    assert_eq!(after, expected.into_iter().collect::<Vec<_>>());
+    assert_ne!(after, vec![(2, 3)], "the node held something");
+}

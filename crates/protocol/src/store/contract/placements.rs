@@ -13,7 +13,8 @@ fn accepted(n: u8) -> CommitmentState {
 }
 
 fn set(n: u8, index: u16, expected: CommitmentState, to: CommitmentState) -> StoreOp {
-    StoreOp::SetCommitment { segment: segment_id(n), index: ShardIndex(index), expected, to }
+    let (segment, shard, index) = (segment_id(n), shard_id(n, index), ShardIndex(index));
+    StoreOp::SetCommitment { segment, index, shard, expected, to, at: START }
 }
 
 pub(super) fn a_commitment_is_set_against_the_expected_one_only(store: &mut dyn Store) {

@@ -249,14 +249,16 @@ impl Walk {
 
     fn commitment(&mut self) -> StoreOp {
         let Some(placement) = self.placement() else { return StoreOp::Nodes };
-        let Placement { segment, index, commitment, node, .. } = placement;
+        let Placement { segment, index, shard, commitment, node, .. } = placement;
+        let shard = if self.chance.one_in(9) { shard_id(9, 9) } else { shard };
         if self.chance.one_in(3) {
             let sequence = Sequence(100 + self.chance.below(40));
             return StoreOp::SetSequence { segment, index, node, sequence };
         }
         let digest = [self.chance.number(2); 32];
         if self.chance.one_in(2) {
-            return StoreOp::BurnWitness { segment, index, id: WitnessId([self.chance.number(2); 16]), digest };
+            let id = WitnessId([self.chance.number(2); 16]);
+            return StoreOp::BurnWitness { segment, index, shard, id, digest };
         }
         let read = self.chance.one_in(2);
         let provenance = if read { Provenance::AuditorRead } else { Provenance::ClientWitness };
@@ -265,7 +267,7 @@ impl Walk {
             _ => CommitmentState::Accepted { digest, provenance },
         };
         let expected = if self.chance.one_in(4) { to } else { commitment };
-        StoreOp::SetCommitment { segment, index, expected, to }
+        StoreOp::SetCommitment { segment, index, shard, expected, to, at: Wall(self.now) }
     }
 
     fn standing(&mut self) -> StoreOp {

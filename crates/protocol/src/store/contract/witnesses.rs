@@ -46,14 +46,14 @@ fn witness(store: &mut dyn Store, n: u8, index: u16) -> Option<WitnessRow> {
 }
 
 fn burn(n: u8, index: u16, id: u8, digest: u8) -> StoreOp {
-    let (segment, index) = (segment_id(n), ShardIndex(index));
-    StoreOp::BurnWitness { segment, index, id: WitnessId([id; 16]), digest: [digest; 32] }
+    let (segment, shard, index) = (segment_id(n), shard_id(n, index), ShardIndex(index));
+    StoreOp::BurnWitness { segment, index, shard, id: WitnessId([id; 16]), digest: [digest; 32] }
 }
 
 fn accept(n: u8, index: u16, digest: u8, provenance: Provenance) -> StoreOp {
     let to = CommitmentState::Accepted { digest: [digest; 32], provenance };
-    let (segment, index) = (segment_id(n), ShardIndex(index));
-    StoreOp::SetCommitment { segment, index, expected: CommitmentState::Pending, to }
+    let (segment, shard, index) = (segment_id(n), shard_id(n, index), ShardIndex(index));
+    StoreOp::SetCommitment { segment, index, shard, expected: CommitmentState::Pending, to, at: START }
 }
 
 pub(super) fn witnesses_come_with_their_segment_and_the_later_one_counts(store: &mut dyn Store) {
@@ -142,8 +142,9 @@ pub(super) fn a_client_vouches_only_for_the_list_its_witness_was_burnt_with(stor
     // A witness that has spoken is gone: a voided list is judged anew from the bytes.
     for (index, digest, provenance) in [(0, 5, Provenance::ClientWitness), (1, 6, Provenance::AuditorRead)] {
         let expected = CommitmentState::Accepted { digest: [digest; 32], provenance };
-        let (segment, index) = (segment_id(1), ShardIndex(index));
-        done(store, StoreOp::SetCommitment { segment, index, expected, to: CommitmentState::Pending });
+        let (segment, shard, index) = (segment_id(1), shard_id(1, index), ShardIndex(index));
+        let to = CommitmentState::Pending;
+        done(store, StoreOp::SetCommitment { segment, index, shard, expected, to, at: START });
         assert_eq!(store.apply(burn(1, index.0, 1, 5)), StoreReply::NotFound);
         assert_eq!(witness(store, 1, index.0), None);
     }
@@ -164,8 +165,9 @@ pub(super) fn a_list_that_the_client_computed_stands_on_its_word_from_the_commit
     assert_eq!(placement(store, 1, 1).commitment, CommitmentState::Pending);
     assert_eq!(pending(store).len(), 2);
     // Voided, it is judged by the bytes: the word was given once.
-    let (segment, index, to) = (segment_id(1), ShardIndex(0), CommitmentState::Pending);
-    done(store, StoreOp::SetCommitment { segment, index, expected: word, to });
+    let (segment, shard, to) = (segment_id(1), shard_id(1, 0), CommitmentState::Pending);
+    let index = ShardIndex(0);
+    done(store, StoreOp::SetCommitment { segment, index, shard, expected: word, to, at: START });
     assert_eq!(witness(store, 1, 0), None);
 }
 
@@ -216,4 +218,36 @@ pub(super) fn debts_and_counts_are_those_of_good_pending_shards(store: &mut dyn 
         link_sampled: 0,
     };
     assert_eq!(store.apply(StoreOp::CommitmentCounts), StoreReply::Counts(counts));
+}
+
+/// Attack: a client deletes a segment while its shards are judged, and puts other bytes under its id. What was read and what
+/// was claimed is of the first bytes.
+pub(super) fn nothing_that_is_known_of_one_shard_is_noted_of_another_in_its_place(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1)]);
+    let (segment, index, shard) = (segment_id(1), ShardIndex(0), shard_id(2, 0));
+    let (id, digest) = (WitnessId([1; 16]), [5; 32]);
+    conflict(store, StoreOp::BurnWitness { segment, index, shard, id, digest });
+    let to = CommitmentState::Accepted { digest, provenance: Provenance::AuditorRead };
+    let expected = CommitmentState::Pending;
+    conflict(store, StoreOp::SetCommitment { segment, index, shard, expected, to, at: START });
+    assert_eq!(placement(store, 1, 0).commitment, CommitmentState::Pending);
+    assert_eq!(witness(store, 1, 0).map(|row| row.state), Some(WitnessState::Fresh));
+}
+
+pub(super) fn what_is_pending_says_since_when(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1)]);
+    let since = |store: &mut dyn Store, at: u16| {
+        let found = pending(store).into_iter().find(|shard| shard.placement.index == ShardIndex(at));
+        found.map(|shard| shard.since)
+    };
+    assert_eq!((since(store, 0), since(store, 1)), (Some(START), Some(START)), "with a witness and without");
+    done(store, accept(1, 1, 6, Provenance::AuditorRead));
+    let (segment, index, shard) = (segment_id(1), ShardIndex(1), shard_id(1, 1));
+    let expected = CommitmentState::Accepted { digest: [6; 32], provenance: Provenance::AuditorRead };
+    let (to, at) = (CommitmentState::Pending, Wall(START.0 + 70));
+    done(store, StoreOp::SetCommitment { segment, index, shard, expected, to, at });
+    store.reopen();
+    assert_eq!((since(store, 0), since(store, 1)), (Some(START), Some(at)));
 }

@@ -1,5 +1,7 @@
 //! Nodes, the epoch, and the numbers of the status page.
 
+use std::collections::BTreeMap;
+
 use crate::{
     model::{CommitmentState, NodeRow},
     store::{MapStore, StoreReply, Summary, map::conflict},
@@ -28,6 +30,14 @@ impl MapStore {
         let row = NodeRow { version: version + 1, used, judged, ..row };
         self.nodes.insert(row.id, row.clone());
         StoreReply::Nodes(vec![row])
+    }
+
+    pub(super) fn segments_by_spare(&self) -> StoreReply {
+        let mut spares = BTreeMap::new();
+        for segment in self.segments.values() {
+            *spares.entry(segment.spare()).or_default() += 1;
+        }
+        StoreReply::Spares(spares.into_iter().collect())
     }
 
     pub(super) fn summary(&self) -> StoreReply {

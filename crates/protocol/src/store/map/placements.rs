@@ -99,6 +99,7 @@ impl MapStore {
             self.reserve(new.node, new.len);
             self.claim(new.node, new.shard);
         }
+        self.pends_since(id, new.index, at);
         self.set_placement(Placement { version: version + 1, ..new });
         self.former.remove(&(id, new_node));
         if let Some(old) = old.filter(|_| moved) {

@@ -183,8 +183,9 @@ impl MapStore {
             match users.remove(&staged.segment.id) {
                 Some(objects) => {
                     segments.push(staged.segment.id);
-                    self.enter_witnesses(staged.segment.id, at);
+                    let id = staged.segment.id;
                     self.enter_segment(staged, objects);
+                    self.enter_witnesses(id, at);
                 }
                 None => self.drop_staged(&staged, at),
             }

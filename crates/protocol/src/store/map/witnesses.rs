@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_types::{SegmentId, ShardIndex, Wall};
+use holdfast_types::{SegmentId, ShardId, ShardIndex, Wall};
 
 use crate::{
     model::{
@@ -34,6 +34,13 @@ impl MapStore {
     pub(super) fn enter_witnesses(&mut self, segment: SegmentId, at: Wall) {
         let (from, to) = ((segment, ShardIndex(0)), (segment, ShardIndex(u16::MAX)));
         self.witnesses.range_mut(from..=to).for_each(|(_, row)| row.since = at);
+        let placed = self.segments.get(&segment).map(|segment| segment.placements.keys().copied().collect::<Vec<_>>());
+        placed.unwrap_or_default().into_iter().for_each(|index| self.pends_since(segment, index, at));
+    }
+
+    /// From then on its deadline counts.
+    pub(super) fn pends_since(&mut self, segment: SegmentId, index: ShardIndex, at: Wall) {
+        self.since.insert((segment, index), at);
     }
 
     /// How a shard begins; what has spoken is gone.
@@ -48,6 +55,7 @@ impl MapStore {
     /// The segment is gone.
     pub(super) fn drop_witnesses(&mut self, segment: SegmentId) {
         self.witnesses.retain(|(of, _), _| *of != segment);
+        self.since.retain(|(of, _), _| *of != segment);
     }
 
     /// Nobody knows any more whom their secrets were told.
@@ -67,21 +75,25 @@ impl MapStore {
         let with_witness = |placement: &Placement| PendingShard {
             placement: placement.clone(),
             witness: self.witnesses.get(&(placement.segment, placement.index)).cloned(),
+            since: self.since.get(&(placement.segment, placement.index)).copied().unwrap_or_default(),
         };
         StoreReply::Pending(past.take(rows(limit)).map(with_witness).collect())
     }
 
     pub(super) fn burn_witness(
         &mut self,
-        segment: SegmentId,
-        index: ShardIndex,
+        (segment, index): (SegmentId, ShardIndex),
+        shard: ShardId,
         id: WitnessId,
         digest: [u8; 32],
     ) -> StoreReply {
         let placement = self.segments.get(&segment).and_then(|segment| segment.placements.get(&index));
         let Some(placement) = placement else { return StoreReply::NotFound };
-        let commitment = placement.commitment;
+        let (commitment, held) = (placement.commitment, placement.shard);
         let Some(row) = self.witnesses.get_mut(&(segment, index)) else { return StoreReply::NotFound };
+        if let Some(why) = rules::name_fault(index, held, shard) {
+            return conflict(why);
+        }
         if let Some(why) = rules::burn_fault(commitment, row, id) {
             return conflict(why);
         }
@@ -91,21 +103,25 @@ impl MapStore {
 
     pub(super) fn set_commitment(
         &mut self,
-        segment: SegmentId,
-        index: ShardIndex,
-        expected: CommitmentState,
-        to: CommitmentState,
+        (segment, index): (SegmentId, ShardIndex),
+        shard: ShardId,
+        (expected, to): (CommitmentState, CommitmentState),
+        at: Wall,
     ) -> StoreReply {
         let found = self.segments.get(&segment).and_then(|segment| segment.placements.get(&index)).cloned();
         let Some(found) = found else { return StoreReply::NotFound };
+        if let Some(why) = rules::name_fault(index, found.shard, shard) {
+            return conflict(why);
+        }
         if found.commitment != expected {
             return conflict(format!("shard {index} of segment {segment} has another commitment by now"));
         }
         if let Some(why) = rules::acceptance_fault(to, self.witnesses.get(&(segment, index))) {
             return conflict(why);
         }
-        if matches!(to, CommitmentState::Accepted { .. }) {
-            self.witnesses.remove(&(segment, index));
+        match to {
+            CommitmentState::Accepted { .. } => drop(self.witnesses.remove(&(segment, index))),
+            CommitmentState::Pending => self.pends_since(segment, index, at),
         }
         self.set_placement(Placement { commitment: to, version: found.version + 1, ..found });
         StoreReply::Done

@@ -12,6 +12,7 @@ impl Walk {
         let mut ops = vec![
             StoreOp::Nodes,
             StoreOp::Summary,
+            StoreOp::SegmentsBySpare,
             StoreOp::OpenAudits,
             StoreOp::SegmentsAtRisk { after: None, limit: 99 },
             StoreOp::SegmentsAtRisk { after: Some((0, segment_id(4))), limit: 2 },

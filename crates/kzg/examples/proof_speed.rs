@@ -1,7 +1,7 @@
 //! What this crate takes beside c-kzg and blst: one process, one thread, ours and theirs in turn, best of N.
 //! Every ratio is theirs ÷ ours in time, so that more is better.
 //!
-//! `cargo run --release -p holdfast-kzg --features test-setup --example speed [-- commit|fold|verify|batch] [plain|avx512-ifma]`
+//! `cargo run --release -p holdfast-kzg --features test-setup --example proof_speed [-- commit|fold|verify|batch] [plain|avx512-fma|avx512-ifma]`
 
 #![allow(unsafe_code, reason = "the peers are C: their Rust wrappers take every core")]
 
@@ -282,7 +282,7 @@ fn batching(_: CpuPath) {
 
 fn main() {
     let asked: Vec<String> = env::args().skip(1).collect();
-    let paths = [CpuPath::Plain, CpuPath::Avx512Ifma];
+    let paths = [CpuPath::Plain, CpuPath::Avx512Fma, CpuPath::Avx512Ifma];
     let wanted = |names: &[&str], name: &str| {
         !asked.iter().any(|a| names.contains(&a.as_str())) || asked.iter().any(|a| a == name)
     };
