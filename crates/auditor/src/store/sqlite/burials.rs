@@ -197,6 +197,7 @@ async fn is_needed(db: &mut SqliteConnection, kind: RecordKind, key: &[u8; 32]) 
     }
 }
 
+/// Buries those records of a node that nothing needs.
 pub(super) async fn strays(
     db: &mut SqliteConnection,
     node: NodeId,
