@@ -127,7 +127,7 @@ fn write_key(path: &Path, seed: &[u8]) {
 async fn a_stop_lets_a_put_under_way_end_and_takes_no_longer_than_it_may() {
     use holdfast_wire::convert::PutPart;
     let cluster = Cluster::new().await;
-    let node = cluster.start().await;
+    let node = cluster.start_with(|raw| raw.limits.uploads = 1).await;
     let mut client = cluster.client(&node).await;
     let content = bytes(400_000, 1);
     let grant = cluster.grant(node.id(), holdfast_types::Operation::Put, &content).sign(&cluster.auditor_key);
@@ -135,11 +135,16 @@ async fn a_stop_lets_a_put_under_way_end_and_takes_no_longer_than_it_may() {
     let putting =
         tokio::spawn(async move { client.put_shard(tokio_stream::wrappers::ReceiverStream::new(messages)).await });
     send.send(PutPart::Header { grant: Box::new(grant), replace: false }.into()).await.unwrap();
-    let volume = cluster.path().join("data");
-    let written = || fs::read_dir(&volume).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>();
-    let before = written();
     send.send(PutPart::Chunk(content[..200_000].to_vec().into()).into()).await.unwrap();
-    eventually("the first bytes are on the disk", async || written() > before + 100_000).await;
+    // There is place for one put, and this one has it.
+    let mut other = cluster.client(&node).await;
+    let mut salt = 2;
+    eventually("the put is under way", async || {
+        salt += 1;
+        cluster.put(&mut other, node.id(), &bytes(1000, salt)).await.is_err()
+    })
+    .await;
+    drop(other);
 
     let stopping = tokio::spawn(node.stop());
     send.send(PutPart::Chunk(content[200_000..].to_vec().into()).into()).await.unwrap();
