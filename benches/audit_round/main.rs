@@ -27,7 +27,7 @@ use serde_json::json;
 /// (nodes, shards on each, shards of a segment): 10² to 10⁶ shards.
 const SIZES: [(usize, usize, u16); 5] = [(10, 10, 10), (20, 50, 10), (100, 100, 50), (250, 400, 50), (1000, 1000, 50)];
 /// Of them for `--quick`.
-const QUICK: usize = 3;
+const QUICK: usize = 2;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut sizes, mut json, mut judged) = (&SIZES[..], false, true);

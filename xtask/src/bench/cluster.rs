@@ -39,7 +39,7 @@ struct Sizes {
 }
 
 const FULL: Sizes = Sizes { large: 1 << 30, backlog: 1 << 30, files: 10_000 };
-const QUICK: Sizes = Sizes { large: 256 << 20, backlog: 16 << 20, files: 1000 };
+const QUICK: Sizes = Sizes { large: 128 << 20, backlog: 16 << 20, files: 1000 };
 
 /// What was measured. MB are 10⁶ bytes of the user's.
 pub(super) struct Figures {
