@@ -49,7 +49,7 @@ enum When {
     /// By the nodes, in the background after the put
     #[default]
     Later,
-    /// Here, before the put ends: at 8+4 each GB takes about 350 s of one core, 50 to 80 s with AVX-512 IFMA; all cores share it
+    /// Here, before the put ends: at 8+4 each GB takes about 350 s of one core without AVX-512 IFMA; all cores share it
     Now,
 }
 
