@@ -1,20 +1,24 @@
 //! From a challenge to its answer's body, over a volume: the node's own shards are looked up, read in the order they lie
 //! on the disk, and handed to the responder. A fold of everything is one pass over the disk in a few MiB of memory.
 //!
-//! While a run of bytes is checked and folded the disk already reads the next ones ([`Reader::will_need`]), so the pass
-//! takes the longer of the two and not their sum.
+//! One thread reads and compares checksums, and has told the disk what comes next ([`Reader::will_need`]); another folds
+//! what was read. So the pass takes the longest of the three, and not their sum.
 
 use std::{
     num::NonZeroU64,
     ops::Range,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        mpsc::{Receiver, SyncSender, channel, sync_channel},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use holdfast_kzg::Setup;
 use holdfast_protocol::{
     message::{AnswerBody, Ask, Challenge, SET_SHARDS_MAX, SetEntry},
-    responder::{Responder, ResponderError, ShardRead},
+    responder::{Responder, ShardRead},
 };
 use holdfast_types::{ByteRange, ShardId};
 use holdfast_volume::{Entry, Key, PIECE_LEN, Reader, VolumeError};
@@ -31,9 +35,11 @@ use crate::{
 const RUN_LEN: u64 = 8 * PIECE_LEN;
 /// Runs that the disk is told of beforehand: what a fast disk reads while one is folded, a few times over.
 const AHEAD: usize = 4;
+/// Runs that were read and wait to be folded: one, and one more for when either thread is late.
+const BETWEEN: usize = 2;
 
-/// Who looks over the reader's shoulder.
-pub trait Watch {
+/// Who looks over the reader's shoulder, on the reading thread.
+pub trait Watch: Send {
     /// Before `len` bytes are read. An error ends the answer.
     ///
     /// # Errors
@@ -83,16 +89,27 @@ pub fn answer(reader: &Reader, challenge: &Challenge, watch: &mut dyn Watch) -> 
         let location = reader.locate(&shard_key(&read.entry.shard));
         location.map(|location| (location.file, location.offset))
     });
-    let mut pass = Pass { reader, watch, ahead: reads.iter().flat_map(runs).collect(), at: 0, buffer: Vec::new() };
-    for read in &reads {
-        let end = pass.at + runs(read).count();
-        match pass.one(&mut responder, read) {
-            Ok(()) => {}
-            Err(Stop::Gone) => responder.missing(&read.entry.shard),
-            Err(Stop::Refused(error)) => return Err(error),
+    let pass = Pass { reader, watch, ahead: reads.iter().flat_map(runs).collect(), at: 0 };
+    thread::scope(|scope| {
+        let (found, finds) = sync_channel(BETWEEN);
+        let (give_back, returned) = channel();
+        scope.spawn(move || pass.all(&reads, &Hand { found, returned }));
+        // Whatever ends this loop early drops both ends, at which the reading ends too.
+        for find in finds {
+            match find {
+                Find::Bytes { shard, at, bytes, damaged } => {
+                    let absorbed = responder.absorb(&shard, at, &bytes, &damaged);
+                    absorbed.map_err(|error| WireError::new(ErrorCode::Bug, error))?;
+                    // At the end nobody takes it any more.
+                    let _ = give_back.send(bytes);
+                }
+                Find::Outboard { shard, entries } => responder.outboard(&shard, entries),
+                Find::Gone { shard } => responder.missing(&shard),
+                Find::Refused(error) => return Err(error),
+            }
         }
-        pass.at = end;
-    }
+        Ok::<_, WireError>(())
+    })?;
     Ok(responder.finish(Setup::ethereum()))
 }
 
@@ -124,6 +141,43 @@ fn runs(read: &ShardRead) -> impl Iterator<Item = (Key, Range<u64>)> + '_ {
     read.ranges.iter().flat_map(cut).map(move |range| (key, range))
 }
 
+/// What the reading thread has for the proving one, in the order of the disk.
+enum Find {
+    /// Bytes of a shard from `at` on, and what is damaged of them.
+    Bytes { shard: ShardId, at: u64, bytes: Vec<u8>, damaged: Vec<ByteRange> },
+    /// A shard's outboard, before its bytes.
+    Outboard { shard: ShardId, entries: Vec<u8> },
+    /// The shard is not there any more.
+    Gone { shard: ShardId },
+    /// There will be no answer.
+    Refused(WireError),
+}
+
+/// Why a shard's reads end early.
+enum Stop {
+    Gone,
+    Refused(WireError),
+    /// The proving thread has stopped.
+    Alone,
+}
+
+/// The reading thread's end of both ways.
+struct Hand {
+    found: SyncSender<Find>,
+    returned: Receiver<Vec<u8>>,
+}
+
+impl Hand {
+    fn give(&self, find: Find) -> Result<(), Stop> {
+        self.found.send(find).map_err(|_| Stop::Alone)
+    }
+
+    /// A buffer that was looked at, or a new one: as many as are on their way, and no more.
+    fn buffer(&self) -> Vec<u8> {
+        self.returned.try_recv().unwrap_or_default()
+    }
+}
+
 /// The reads of one answer.
 struct Pass<'a> {
     reader: &'a Reader,
@@ -131,15 +185,30 @@ struct Pass<'a> {
     /// All runs of all reads, and how many of them were begun.
     ahead: Vec<(Key, Range<u64>)>,
     at: usize,
-    buffer: Vec<u8>,
 }
 
 impl Pass<'_> {
-    fn one(&mut self, responder: &mut Responder, plan: &ShardRead) -> Result<(), Stop> {
+    fn all(mut self, reads: &[ShardRead], hand: &Hand) {
+        for read in reads {
+            let end = self.at + runs(read).count();
+            let told = match self.one(read, hand) {
+                Ok(()) => Ok(()),
+                Err(Stop::Gone) => hand.give(Find::Gone { shard: read.entry.shard }),
+                Err(Stop::Refused(error)) => hand.give(Find::Refused(error)).and(Err(Stop::Alone)),
+                Err(Stop::Alone) => Err(Stop::Alone),
+            };
+            if told.is_err() {
+                return;
+            }
+            self.at = end;
+        }
+    }
+
+    fn one(&mut self, plan: &ShardRead, hand: &Hand) -> Result<(), Stop> {
         let shard = plan.entry.shard;
         if plan.outboard {
             match self.outboard(plan)? {
-                Some(outboard) => responder.outboard(&shard, outboard),
+                Some(entries) => hand.give(Find::Outboard { shard, entries })?,
                 None => warn!(%shard, "no outboard, and none to be computed: the shard is damaged"),
             }
         }
@@ -150,16 +219,17 @@ impl Pass<'_> {
                 self.reader.will_need(key, range.clone());
             }
             self.at += 1;
-            let damaged = self.bytes(shard, run.clone())?;
-            responder.absorb(&shard, run.start, &self.buffer, &damaged)?;
+            let (at, mut bytes) = (run.start, hand.buffer());
+            let damaged = self.bytes(shard, run, &mut bytes)?;
+            hand.give(Find::Bytes { shard, at, bytes, damaged })?;
         }
         Ok(())
     }
 
-    /// Into the buffer; says what is damaged of it.
-    fn bytes(&mut self, shard: ShardId, range: Range<u64>) -> Result<Vec<ByteRange>, Stop> {
+    /// Into `bytes`; says what is damaged of it.
+    fn bytes(&mut self, shard: ShardId, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<Vec<ByteRange>, Stop> {
         self.watch.before(range.end - range.start).map_err(Stop::Refused)?;
-        let damaged = match self.reader.read_into(&shard_key(&shard), range, &mut self.buffer) {
+        let damaged = match self.reader.read_into(&shard_key(&shard), range, bytes) {
             Ok(damaged) => damaged,
             // Deleted, or replaced by nothing of this length, while we read.
             Err(VolumeError::NotFound { .. } | VolumeError::OutOfRange { .. }) => return Err(Stop::Gone),
@@ -177,28 +247,14 @@ impl Pass<'_> {
         if let Some(kept) = kept.filter(|kept| kept.damaged.is_empty()) {
             return Ok(Some(kept.bytes));
         }
-        let mut builder = Builder::new();
+        let (mut builder, mut bytes) = (Builder::new(), Vec::new());
         for at in (0..len).step_by(RUN_LEN as usize) {
-            if !self.bytes(shard, at..len.min(at + RUN_LEN))?.is_empty() {
+            if !self.bytes(shard, at..len.min(at + RUN_LEN), &mut bytes)?.is_empty() {
                 return Ok(None);
             }
-            builder.update(&self.buffer);
+            builder.update(&bytes);
         }
         Ok(Some(builder.finish().1.into_bytes()))
-    }
-}
-
-/// Why a shard's reads end early.
-enum Stop {
-    /// The shard is not there any more.
-    Gone,
-    /// There will be no answer.
-    Refused(WireError),
-}
-
-impl From<ResponderError> for Stop {
-    fn from(error: ResponderError) -> Self {
-        Stop::Refused(WireError::new(ErrorCode::Bug, error))
     }
 }
 

@@ -126,6 +126,10 @@ impl Reader {
         if let Some(Found { record, file: Some(file) }) = self.find(key) {
             let (start, end) = (range.start.min(record.len), range.end.min(record.len));
             file.will_need(record.offset + start, end.saturating_sub(start));
+            // Whoever reads a record from its start needs its checksums too, which lie behind it.
+            if start == 0 {
+                file.will_need(record.offset + table_at(record.len), 4 * u64::from(pieces(record.len)));
+            }
         }
     }
 
