@@ -283,7 +283,27 @@ mod tests {
         sums.sum_groups(&list, &summands, &[20, 20, 21, 50], &mut vec![]);
         assert_eq!(sums.adder.plain, 0);
         sums.sum_groups(&list, &[summands[0], summands[2], summands[1], summands[1]], &[2, 4], &mut vec![]);
-        assert_eq!(sums.adder.plain, 1);
+        assert_eq!(sums.adder.plain, 2);
+    }
+
+    #[test]
+    fn a_collision_costs_its_neighbours_their_speed_and_nobody_else() {
+        let count = LaneAdder::<Emulated>::BATCH;
+        for at in [0, 500, count - 1] {
+            // 2 i + 5 and 2 i + 6, but for one point that comes with itself.
+            let multiple = |i: usize| if i / 2 == at { 3 } else { i as i64 + 5 };
+            let list: Vec<_> =
+                (0..2 * count).map(|i| LaneAdder::<Emulated>::from_affine(&small(multiple(i)).0)).collect();
+            let summands: Vec<Summand> = (0..2 * count as u32).map(|at| Summand::entry(at, false)).collect();
+            let ends: Vec<u32> = (1..=count as u32).map(|end| 2 * end).collect();
+            let (mut sums, mut out) = (Sums::<LaneAdder<Emulated>>::new(Emulated), vec![]);
+            sums.sum_groups(&list, &summands, &ends, &mut out);
+            assert!((1..=64).contains(&sums.adder.plain), "{} pairs went the plain way", sums.adder.plain);
+            for (i, sum) in out.iter().enumerate() {
+                let expected = small(multiple(2 * i) + multiple(2 * i + 1)).0;
+                assert!(LaneAdder::<Emulated>::to_affine(sum) == expected, "pair {i}");
+            }
+        }
     }
 
     #[test]
