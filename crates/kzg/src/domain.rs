@@ -53,12 +53,22 @@ impl Domain {
         self.roots[index]
     }
 
-    /// P(z), by halves, as a Fourier transform goes: P(z) = E(z²) + z·O(z²), and the values of E and O at ω² are
+    /// 1/ω of root `index`, in the blob's order.
+    pub(crate) fn inverse_of_root(&self, index: usize) -> Fr {
+        // The inverse of ω to a power is ω to what is missing of the circle.
+        self.domain.element((ELEMENTS_PER_BLOB - reversed(index)) % ELEMENTS_PER_BLOB)
+    }
+
+    /// P(z) by the values of P at the roots; or at as many as are a power of two, of which P has the degree: the first
+    /// roots of the list are those of a smaller circle.
+    ///
+    /// By halves, as a Fourier transform goes: P(z) = E(z²) + z·O(z²), and the values of E and O at ω² are
     /// (P(ω) + P(−ω))/2 and (P(ω) − P(−ω))/2ω. In this order ω and −ω are neighbours, and the squares of the roots are
     /// the first half of the list. Two products a pair, no inversion, and a root is a point like any other.
     pub(crate) fn evaluate(&self, values: Vec<Fr>, mut z: Fr) -> Fr {
         let mut folded = values;
-        let mut len = folded.len();
+        let count = folded.len();
+        let mut len = count;
         while len > 1 {
             len /= 2;
             for at in 0..len {
@@ -68,7 +78,7 @@ impl Domain {
             z.square_in_place();
         }
         // The halves that were left out, all at once.
-        folded[0] * self.domain.size_inv
+        folded[0] * self.domain.size_inv * Fr::from((ELEMENTS_PER_BLOB / count) as u64)
     }
 
     /// y = P(z), and (P − y) / (X − z) by its values.

@@ -140,8 +140,18 @@ impl Fold {
 
     /// The sum's value at `z` alone: what a witness remembers.
     pub fn evaluate(&self, z: Scalar) -> Scalar {
-        let divided = self.accumulators().iter().map(accumulate::reduce_divided).collect();
-        Scalar(accumulate::undivided(Domain::get().evaluate(divided, z.0)))
+        Scalar(match &self.0 {
+            Sums::Plain(sums) => {
+                let divided = sums.iter().map(accumulate::reduce_divided).collect();
+                accumulate::undivided(Domain::get().evaluate(divided, z.0))
+            }
+            #[cfg(target_arch = "x86_64")]
+            Sums::Fma(sums) => sums.evaluate(z.0),
+            #[cfg(target_arch = "x86_64")]
+            Sums::Ifma(sums) => sums.evaluate(z.0),
+            #[cfg(any(test, feature = "test-setup"))]
+            Sums::Emulated(sums) => sums.evaluate(z.0),
+        })
     }
 
     pub(crate) fn values(&self) -> Vec<Fr> {

@@ -5,21 +5,29 @@
 //! own, lows and highs of the limbs' products as the processor's multiply-add gives them. A weight grows by less
 //! than 6 · 2^52 a blob, so carries are due only every [`BLOBS_BETWEEN_CARRIES`].
 
-use super::lanes::{ELEMENT_LIMBS, GROUP_LEN, Kernel, LANES, Lanes, Row};
+use ark_bls12_381::Fr;
+
+use super::{
+    evaluate,
+    lanes::{ELEMENT_LIMBS, GROUP_LEN, Kernel, LANES, Lanes, Row},
+};
 use crate::{ELEMENT_LEN, ELEMENTS_PER_BLOB, accumulate::Accumulator};
 
 const LIMB_BITS: usize = 52;
 const LOW_52: u64 = (1 << LIMB_BITS) - 1;
 const GAMMA_LIMBS: usize = 3;
-const WEIGHTS: usize = 8;
+pub(super) const WEIGHTS: usize = 8;
 
-/// 1 + 6 · 512 < 2^12, so that a weight stays below 2^64.
-const BLOBS_BETWEEN_CARRIES: u32 = 512;
+/// A weight stays below 2^63 so, a positive number also where carries are signed, with room for another reduction's.
+const BLOBS_BETWEEN_CARRIES: u32 = 256;
+/// The largest that a weight becomes: below 2^52 after a carry, and six products' halves a blob.
+#[cfg(test)]
+pub(super) const WEIGHT_MAX: u64 = (1 + 6 * BLOBS_BETWEEN_CARRIES as u64) << LIMB_BITS;
 
 /// Eight sums: row w holds their limbs of weight 2^(52 w).
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Group([Row; WEIGHTS]);
+pub(super) struct Group(pub(super) [Row; WEIGHTS]);
 
 /// The sums of a blob's elements, in groups of eight.
 #[derive(Clone)]
@@ -83,6 +91,16 @@ impl<L: Lanes> LaneSums<L> {
             }
         }
         self.uncarried = 0;
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(lanes: L, groups: Vec<Group>) -> Self {
+        Self { lanes, groups, uncarried: BLOBS_BETWEEN_CARRIES }
+    }
+
+    /// The value at `z` of the polynomial whose values the sums are.
+    pub(crate) fn evaluate(&self, z: Fr) -> Fr {
+        evaluate::evaluate(self.lanes, &self.groups, z)
     }
 
     /// The same sums in the plain path's form.
