@@ -47,11 +47,12 @@ impl FrameCipher {
         Self(aead(&AES_256_GCM, run_key))
     }
 
-    /// Replaces what stands in `out` from `begin` on by its ciphertext and tag.
-    pub(crate) fn seal(&self, index: FrameIndex, last: bool, associated: &[u8], out: &mut Vec<u8>, begin: usize) {
+    /// Fills `out`, which is as long as the body and a tag, with the body's ciphertext and tag.
+    pub(crate) fn seal(&self, index: FrameIndex, last: bool, associated: &[u8], body: &[u8], out: &mut [u8]) {
         let nonce = Nonce::assume_unique_for_key(frame_nonce(index, last));
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(associated), &mut out[begin..]);
-        out.extend_from_slice(tag.expect("a frame is far below GCM's 64 GiB").as_ref());
+        let (ciphertext, tag) = out.split_at_mut(body.len());
+        let sealed = self.0.seal_out_of_place_scatter(nonce, Aad::from(associated), body, ciphertext, &[], tag);
+        sealed.expect("a frame is far below GCM's 64 GiB");
     }
 
     /// The body of a sealed frame, beside it: whoever hashes the sealed bytes still needs them.

@@ -43,7 +43,9 @@ pub struct CutSegment {
 #[derive(Debug)]
 pub struct SegmentCutter {
     segment_len: u64,
+    /// Longer than what is filled, so that nothing is written twice: what a buffer held before is overwritten in place.
     bytes: Vec<u8>,
+    filled: usize,
     pieces: Vec<Piece>,
 }
 
@@ -52,15 +54,18 @@ impl SegmentCutter {
     /// [`SEGMENT_LEN_MAX`].
     pub fn new(segment_len: u64) -> Self {
         let segment_len = segment_len.clamp(FRAME_SEALED_LEN_MAX, SEGMENT_LEN_MAX);
-        Self { segment_len, bytes: Vec::new(), pieces: Vec::new() }
+        Self { segment_len, bytes: Vec::new(), filled: 0, pieces: Vec::new() }
     }
 
-    /// Adds the next sealed frame of `object`, which starts at `stream_offset` of the object's
-    /// sealed stream. Gives the segment when another frame might not fit: it ends with this frame.
+    /// Adds the next sealed frame of `object`, of at most [`FRAME_SEALED_LEN_MAX`] bytes, which starts at `stream_offset`
+    /// of the object's sealed stream. Gives the segment when another frame might not fit: it ends with this frame.
+    ///
+    /// # Panics
+    /// For a longer frame, which there is none.
     pub fn push(&mut self, object: u32, stream_offset: u64, frame: &[u8]) -> Option<CutSegment> {
-        let cut = self.push_with(object, stream_offset, |segment| {
-            segment.extend_from_slice(frame);
-            Ok::<_, Infallible>(())
+        let cut = self.push_with(object, stream_offset, |room| {
+            room[..frame.len()].copy_from_slice(frame);
+            Ok::<_, Infallible>(frame.len())
         });
         match cut {
             Ok(segment) => segment,
@@ -68,8 +73,8 @@ impl SegmentCutter {
         }
     }
 
-    /// As [`SegmentCutter::push`], of a frame that `write` puts behind what stands in the segment, without touching
-    /// that. Where it fails the segment is as before.
+    /// As [`SegmentCutter::push`], of a frame that `write` puts to the front of the [`FRAME_SEALED_LEN_MAX`] bytes of room
+    /// that it is given; it answers the frame's length. Where it fails the segment is as before.
     ///
     /// # Errors
     /// What `write` gives.
@@ -77,43 +82,47 @@ impl SegmentCutter {
         &mut self,
         object: u32,
         stream_offset: u64,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<Option<CutSegment>, E> {
         if self.bytes.is_empty() {
-            self.bytes.reserve_exact(self.segment_len as usize + PADDING_ROOM);
+            // Zeros of the operating system's, which cost nothing where nothing is written.
+            self.bytes = vec![0; self.segment_len as usize + PADDING_ROOM];
         }
-        let begin = self.bytes.len();
-        if let Err(error) = write(&mut self.bytes) {
-            self.bytes.truncate(begin);
-            return Err(error);
+        let (begin, room) = (self.filled, self.filled + FRAME_SEALED_LEN_MAX as usize);
+        if self.bytes.len() < room {
+            self.bytes.resize(room, 0);
         }
-        let (segment_offset, len) = (begin as u64, (self.bytes.len() - begin) as u64);
+        self.filled += write(&mut self.bytes[begin..room])?;
+        let (segment_offset, len) = (begin as u64, (self.filled - begin) as u64);
         match self.pieces.last_mut() {
             Some(last) if last.object == object && last.stream_offset + last.len == stream_offset => last.len += len,
             _ => self.pieces.push(Piece { object, segment_offset, len, stream_offset }),
         }
-        let full = self.bytes.len() as u64 + FRAME_SEALED_LEN_MAX > self.segment_len;
+        let full = self.filled as u64 + FRAME_SEALED_LEN_MAX > self.segment_len;
         Ok(if full || self.pieces.len() == SEGMENT_EXTENTS_MAX { self.flush() } else { None })
     }
 
     /// Lends the buffer of an earlier segment to the next one, if none is begun: the pages of a fresh one
     /// cost as much to get as to fill.
-    pub fn reuse(&mut self, mut buffer: Vec<u8>) {
-        if self.bytes.is_empty() {
-            buffer.clear();
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        if self.filled == 0 {
             self.bytes = buffer;
         }
     }
 
     /// Bytes that wait for a segment.
-    pub fn pending(&self) -> u64 {
-        self.bytes.len() as u64
+    pub const fn pending(&self) -> u64 {
+        self.filled as u64
     }
 
     /// Ends the segment as it stands; `None` when there is nothing in it.
     pub fn flush(&mut self) -> Option<CutSegment> {
-        let segment = CutSegment { bytes: std::mem::take(&mut self.bytes), pieces: std::mem::take(&mut self.pieces) };
-        (!segment.bytes.is_empty()).then_some(segment)
+        if self.filled == 0 {
+            return None;
+        }
+        let (mut bytes, pieces) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.pieces));
+        bytes.truncate(std::mem::take(&mut self.filled));
+        Some(CutSegment { bytes, pieces })
     }
 }
 
@@ -171,8 +180,8 @@ mod tests {
     fn a_frame_that_could_not_be_written_leaves_nothing() {
         let mut cutter = SegmentCutter::new(2 * FRAME_SEALED_LEN_MAX);
         assert_eq!(cutter.push(0, 0, &[1; 100]), None);
-        let failed = cutter.push_with(0, 100, |segment| {
-            segment.extend([9; 50]);
+        let failed = cutter.push_with(0, 100, |room| {
+            room[..50].fill(9);
             Err("no")
         });
         assert_eq!((failed, cutter.pending()), (Err("no"), 100));

@@ -87,16 +87,16 @@ impl FrameSealer {
         Ok(Self { cipher: FrameCipher::new(&key.run_key(salt)), compressor, scratch })
     }
 
-    /// Seals at most [`FRAME_LEN`] bytes behind what stands in `out`; compresses them where `compress` says so and they
-    /// shrink. One copy, straight to where they will stay.
+    /// Seals at most [`FRAME_LEN`] bytes to the front of `room`, which has room for them and a tag; compresses them where
+    /// `compress` says so and they shrink. One pass from where they are to where they will stay. Gives the sealed length.
     pub(crate) fn seal(
         &mut self,
         index: FrameIndex,
         last: bool,
         compress: bool,
         plain: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<Codec, SealError> {
+        room: &mut [u8],
+    ) -> Result<(Codec, usize), SealError> {
         self.scratch.clear();
         if compress {
             let compressed = self.compressor.compress_to_buffer(plain, &mut self.scratch);
@@ -104,11 +104,9 @@ impl FrameSealer {
         }
         let shrunk = compress && self.scratch.len() < plain.len();
         let (codec, body) = if shrunk { (Codec::Zstd, self.scratch.as_slice()) } else { (Codec::Raw, plain) };
-        let begin = out.len();
-        out.reserve(body.len() + TAG_LEN);
-        out.extend_from_slice(body);
-        self.cipher.seal(index, last, &associated(codec, plain.len() as u64), out, begin);
-        Ok(codec)
+        let len = body.len() + TAG_LEN;
+        self.cipher.seal(index, last, &associated(codec, plain.len() as u64), body, &mut room[..len]);
+        Ok((codec, len))
     }
 }
 
@@ -174,8 +172,9 @@ mod tests {
     }
 
     fn sealed(index: u64, last: bool, plain: &[u8]) -> (Codec, Vec<u8>) {
-        let mut out = Vec::new();
-        let codec = sealer().seal(FrameIndex(index), last, true, plain, &mut out).unwrap();
+        let mut out = vec![0; plain.len() + TAG_LEN];
+        let (codec, len) = sealer().seal(FrameIndex(index), last, true, plain, &mut out).unwrap();
+        out.truncate(len);
         (codec, out)
     }
 
@@ -224,14 +223,16 @@ mod tests {
 
     #[test]
     fn a_compression_bomb_is_bounded_by_the_frame() {
-        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
-        let mut bytes = bomb;
-        sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, FRAME_LEN), &mut bytes, 0);
+        let sealed = |body: &[u8], claimed: u64| {
+            let mut out = vec![0; body.len() + TAG_LEN];
+            sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, claimed), body, &mut out);
+            out
+        };
+        let bytes = sealed(&zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap(), FRAME_LEN);
         let error = opener().open(&at(0, true, Codec::Zstd, &bytes, FRAME_LEN), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
         // And one that unpacks to less than it says.
-        let mut bytes = zstd::bulk::compress(&[0; 1000], 1).unwrap();
-        sealer().cipher.seal(FrameIndex(0), true, &associated(Codec::Zstd, 2000), &mut bytes, 0);
+        let bytes = sealed(&zstd::bulk::compress(&[0; 1000], 1).unwrap(), 2000);
         let error = opener().open(&at(0, true, Codec::Zstd, &bytes, 2000), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
     }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     cipher::TAG_LEN,
-    frame::{Codec, FrameSealer, SealedFrame},
+    frame::{Codec, FRAME_SEALED_LEN_MAX, FrameSealer, SealedFrame},
     key::{KeyCommitment, ObjectKey, RunSalt},
     noise::{TRIED_EVERY, looks_random},
     record::{Frames, Index, Manifest, RecordError, frame_page},
@@ -43,6 +43,9 @@ pub enum SealError {
         /// Bytes that were pushed and are not sealed yet.
         waiting: usize,
     },
+    /// A frame that did not shrink would not fit.
+    #[error("expected room for {FRAME_SEALED_LEN_MAX} bytes of a sealed frame, got {0}; give it more")]
+    NoRoom(usize),
     /// zstd failed, which it does only without memory.
     #[error("zstd could not compress a frame: {0}; free some memory and try again")]
     Compress(String),
@@ -182,17 +185,21 @@ impl Sealer {
         Ok(out)
     }
 
-    /// Seals a whole frame that is not the object's last, behind what stands in `out`: where a segment is being filled,
-    /// say, by [`SegmentCutter::push_with`](crate::SegmentCutter::push_with). Whatever is last is pushed.
+    /// Seals a whole frame that is not the object's last, to the front of `room`: where a segment is being filled, say, by
+    /// [`SegmentCutter::push_with`](crate::SegmentCutter::push_with). Gives the sealed length. Whatever is last is pushed.
     ///
     /// # Errors
-    /// [`SealError::NotAFrame`] for another length, or while pushed bytes wait; nothing was added then.
-    pub fn seal_frame(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+    /// [`SealError::NotAFrame`] for another length, or while pushed bytes wait; [`SealError::NoRoom`] for less than
+    /// [`FRAME_SEALED_LEN_MAX`]. The frame was not sealed then.
+    pub fn seal_frame(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, SealError> {
         if plain.len() as u64 != FRAME_LEN || !self.buffer.is_empty() {
             return Err(SealError::NotAFrame { got: plain.len(), waiting: self.buffer.len() });
         }
+        if (room.len() as u64) < FRAME_SEALED_LEN_MAX {
+            return Err(SealError::NoRoom(room.len()));
+        }
         self.room_for(plain.len())?;
-        self.seal(false, plain, out).map(|_| ())
+        self.seal(false, plain, room).map(|(_, len)| len)
     }
 
     fn room_for(&self, more: usize) -> Result<(), SealError> {
@@ -202,24 +209,23 @@ impl Sealer {
     /// A frame in bytes of its own.
     fn seal_apart(&mut self, last: bool, plain: &[u8]) -> Result<SealedFrame, SealError> {
         let (index, stream_offset) = (FrameIndex(self.state.next), self.state.sealed_len);
-        let mut bytes = Vec::with_capacity(plain.len() + TAG_LEN);
-        let codec = self.seal(last, plain, &mut bytes)?;
+        let mut bytes = vec![0; plain.len() + TAG_LEN];
+        let (codec, len) = self.seal(last, plain, &mut bytes)?;
+        bytes.truncate(len);
         Ok(SealedFrame { index, codec, stream_offset, bytes })
     }
 
-    fn seal(&mut self, last: bool, plain: &[u8], out: &mut Vec<u8>) -> Result<Codec, SealError> {
-        let begin = out.len();
+    fn seal(&mut self, last: bool, plain: &[u8], room: &mut [u8]) -> Result<(Codec, usize), SealError> {
         let (index, compress) = (FrameIndex(self.state.next), self.worth_trying(plain));
-        let codec = self.frames.seal(index, last, compress, plain, out)?;
-        let bytes = &out[begin..];
-        self.state.root.absorb(bytes);
-        self.state.entries.extend(entry(codec, bytes.len()));
-        self.state.sealed_len += bytes.len() as u64;
+        let (codec, len) = self.frames.seal(index, last, compress, plain, room)?;
+        self.state.root.absorb(&room[..len]);
+        self.state.entries.extend(entry(codec, len));
+        self.state.sealed_len += len as u64;
         self.state.next += 1;
         if self.state.next.is_multiple_of(FRAMES_PER_PAGE) {
             self.close_page()?;
         }
-        Ok(codec)
+        Ok((codec, len))
     }
 
     /// Whether zstd is to be tried on the next frame: see [`crate::noise`].
@@ -320,13 +326,16 @@ mod tests {
 
     #[test]
     fn what_is_no_whole_frame_or_out_of_turn_is_refused_and_adds_nothing() {
-        let (frame, mut out) = (vec![1; FRAME_LEN as usize], vec![9; 3]);
+        let (frame, mut out) = (vec![1; FRAME_LEN as usize], vec![9; FRAME_SEALED_LEN_MAX as usize]);
         let mut sealer = sealer();
         let short = SealError::NotAFrame { got: frame.len() - 1, waiting: 0 };
         assert_eq!(sealer.seal_frame(&frame[1..], &mut out), Err(short));
+        let narrow = SealError::NoRoom(out.len() - 1);
+        assert_eq!(sealer.seal_frame(&frame, &mut out[1..]), Err(narrow));
         sealer.push(&[1; 10]).unwrap();
         let late = SealError::NotAFrame { got: frame.len(), waiting: 10 };
         assert_eq!(sealer.seal_frame(&frame, &mut out), Err(late));
-        assert_eq!((out, sealer.sealed_len(), sealer.plain_len()), (vec![9; 3], 0, 10));
+        assert!(out.iter().all(|byte| *byte == 9));
+        assert_eq!((sealer.sealed_len(), sealer.plain_len()), (0, 10));
     }
 }

@@ -268,7 +268,7 @@ impl Run {
         }
         self.line.make_room()?;
         let (number, stream_offset) = (object.number, object.sealer.sealed_len());
-        let seal = |segment: &mut Vec<u8>| object.sealer.seal_frame(&self.before, segment);
+        let seal = |room: &mut [u8]| object.sealer.seal_frame(&self.before, room);
         let Some(segment) = self.line.cutter.push_with(number, stream_offset, seal)? else { return Ok(()) };
         let snapshot = &mut self.line.snapshot;
         for page in object.sealer.take_pages() {
