@@ -30,6 +30,13 @@ pub struct Scale {
     pub quick: bool,
 }
 
+impl Scale {
+    /// Bytes of an object in the pipeline.
+    const fn pipeline(self) -> usize {
+        if self.quick { 64 << 20 } else { 512 << 20 }
+    }
+}
+
 /// All contests, in the order of the report, each made when its turn comes: together they would not fit a small machine.
 pub fn contests() -> Vec<fn(Scale) -> Box<dyn Contest>> {
     vec![
@@ -44,7 +51,8 @@ pub fn contests() -> Vec<fn(Scale) -> Box<dyn Contest>> {
         |_| Box::new(coding::ReconstructContest::new(16, 4)),
         |_| Box::new(coding::ReconstructContest::new(8, 4)),
         |_| Box::new(hashing::OutboardContest::new()),
-        |scale| Box::new(pipeline::PipelineContest::new(if scale.quick { 64 << 20 } else { 512 << 20 })),
+        |scale| Box::new(pipeline::PipelineContest::new(scale.pipeline())),
+        |scale| Box::new(pipeline::CiphersAndHashes::new(scale.pipeline())),
     ]
 }
 

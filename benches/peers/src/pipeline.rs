@@ -3,6 +3,11 @@
 
 use std::hint::black_box;
 
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
+    iv::FixedLength,
+};
 use holdfast_dispersal::{
     CutSegment, Description, EncodedSegment, Encoder, Manifest, Masks, ObjectKey, Opener, PlacementSecret, ReadPlan,
     RunSalt, SEGMENT_LEN_DEFAULT, Sealer, SegmentCutter, SegmentRead,
@@ -20,6 +25,8 @@ use crate::{
 
 /// Bytes that the source gives at once.
 const READ_LEN: usize = 1 << 20;
+/// Bytes that are masked and hashed at once.
+const STRIP_LEN: usize = 64 << 10;
 /// What is measured: data and parity shards.
 const CODE: (u16, u16) = (16, 4);
 
@@ -95,7 +102,7 @@ impl PipelineContest {
                 spare.data.pop().into_iter().for_each(|buffer| cutter.reuse(buffer));
             }
             let at = sealer.sealed_len();
-            let cut = cutter.push_with(0, at, |segment| sealer.seal_frame(black_box(frame), segment));
+            let cut = cutter.push_with(0, at, |room| sealer.seal_frame(black_box(frame), room));
             if let Some(cut) = cut.expect("a frame") {
                 finish(cut, spare);
             }
@@ -176,5 +183,85 @@ impl Contest for PipelineContest {
                 black_box((segment, witnesses));
             })
         })
+    }
+}
+
+/// What of the pipeline is AES and BLAKE3, by the libraries themselves, each over as many bytes as it there takes, in the
+/// pieces that it there gets, and nothing else: what no pipeline over them can be faster than.
+pub struct CiphersAndHashes {
+    bytes: Vec<u8>,
+    sealing: LessSafeKey,
+    masking: EncryptingKey,
+}
+
+impl CiphersAndHashes {
+    /// For `len` bytes of an object.
+    pub fn new(len: usize) -> Self {
+        let sealing = UnboundKey::new(&AES_256_GCM, &[1; 32]).expect("a key of 32 bytes");
+        let masking = UnboundCipherKey::new(&AES_256, &[2; 32]).expect("a key of 32 bytes");
+        Self {
+            bytes: noise(len, 29),
+            sealing: LessSafeKey::new(sealing),
+            masking: EncryptingKey::ctr(masking).expect("AES-256 in counter mode"),
+        }
+    }
+
+    fn mask_and_name(&self, bytes: &mut [u8]) {
+        let mut name = blake3::Hasher::new();
+        for (number, strip) in (0u128..).zip(bytes.chunks_mut(STRIP_LEN)) {
+            let counter = EncryptionContext::Iv128(FixedLength::from((number << 12).to_be_bytes()));
+            self.masking.less_safe_encrypt(strip, counter).expect("any length");
+            name.update(strip);
+        }
+        black_box(name.finalize());
+    }
+
+    fn run(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let (mut object, mut number) = (blake3::Hasher::new(), 0u64);
+        for frame in bytes.chunks_mut(READ_LEN) {
+            let mut nonce = [0; 12];
+            nonce[4..].copy_from_slice(&number.to_be_bytes());
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            black_box(self.sealing.seal_in_place_separate_tag(nonce, Aad::empty(), frame).expect("a frame"));
+            object.update(frame);
+            number += 1;
+        }
+        black_box(object.finalize());
+        for segment in bytes.chunks_mut(SEGMENT_LEN_DEFAULT as usize) {
+            black_box(blake3::hash(segment));
+            let (k, m) = (usize::from(CODE.0), usize::from(CODE.1));
+            let shard_len = segment.len().div_ceil(k);
+            segment.chunks_mut(shard_len).for_each(|shard| self.mask_and_name(shard));
+            // Parity is as long as m of them; which bytes it is makes no difference here.
+            segment.chunks_mut(shard_len).take(m).for_each(|shard| self.mask_and_name(shard));
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Contest for CiphersAndHashes {
+    fn key(&self) -> &'static str {
+        "pipeline_ciphers_and_hashes"
+    }
+
+    fn work(&self) -> String {
+        let (k, m) = CODE;
+        format!(
+            "the AES-256-GCM, AES-256-CTR (aws-lc) and BLAKE3 of {} MiB at {k}+{m}, by themselves: the pipeline's bound",
+            self.bytes.len() >> 20
+        )
+    }
+
+    fn peer_name(&self) -> Option<String> {
+        None
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
+    }
+
+    fn ours(&mut self) -> f64 {
+        timed(|| self.run())
     }
 }

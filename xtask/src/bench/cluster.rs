@@ -41,6 +41,35 @@ struct Sizes {
 const FULL: Sizes = Sizes { large: 1 << 30, backlog: 1 << 30, files: 10_000 };
 const QUICK: Sizes = Sizes { large: 128 << 20, backlog: 16 << 20, files: 1000 };
 
+/// The cluster's daemons.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Who {
+    Auditor,
+    Nodes,
+}
+
+/// Processor seconds, outside and inside of the kernel.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub(super) struct Spent {
+    pub(super) user: f64,
+    pub(super) kernel: f64,
+}
+
+/// What a put or a get cost.
+pub(super) struct Cost {
+    pub(super) seconds: f64,
+    pub(super) client: Spent,
+    pub(super) auditor: Spent,
+    pub(super) nodes: Spent,
+}
+
+impl Cost {
+    /// Of all together.
+    pub(super) fn core_seconds(&self) -> f64 {
+        [self.client, self.auditor, self.nodes].iter().map(|spent| spent.user + spent.kernel).sum()
+    }
+}
+
 /// What was measured. MB are 10⁶ bytes of the user's.
 pub(super) struct Figures {
     pub(super) large_bytes: u64,
@@ -48,6 +77,8 @@ pub(super) struct Figures {
     pub(super) put_rss_mb: f64,
     pub(super) get_mb_per_s: f64,
     pub(super) get_rss_mb: f64,
+    pub(super) put_cost: Cost,
+    pub(super) get_cost: Cost,
     pub(super) small_files: u64,
     pub(super) small_len: u64,
     pub(super) small_puts_per_s: f64,
@@ -123,18 +154,18 @@ impl Cluster {
 
         let path = home.join("large");
         noise(&path, sizes.backlog)?;
-        let mut put = self.holdfast(&["put".as_ref(), path.as_os_str()])?;
+        let (mut put, mut put_cost) = self.costed(&["put".as_ref(), path.as_os_str()])?;
         let (began, busy) = (Instant::now(), self.busy()?);
         self.committed()?;
         let (committed_after, backlog_core_seconds) = (began.elapsed().as_secs_f64(), self.busy()? - busy);
         if sizes.large != sizes.backlog {
             noise(&path, sizes.large)?;
-            put = self.holdfast(&["put".as_ref(), path.as_os_str()])?;
+            (put, put_cost) = self.costed(&["put".as_ref(), path.as_os_str()])?;
         }
         let object = put.get("objects").and_then(|objects| objects.get(0)?.get("object")?.as_str());
         let object = object.ok_or_else(|| format!("expected an object's id from holdfast put, got {put}"))?;
         let back = home.join("back");
-        let get = self.holdfast(&["get".as_ref(), object.as_ref(), back.as_os_str()])?;
+        let (get, get_cost) = self.costed(&["get".as_ref(), object.as_ref(), back.as_os_str()])?;
         identical(&path, &back)?;
         Ok(Figures {
             large_bytes: sizes.large,
@@ -142,6 +173,8 @@ impl Cluster {
             put_rss_mb: number(&put, "peak_rss_mb", "holdfast put")?,
             get_mb_per_s: number(&get, "mb_per_s", "holdfast get")?,
             get_rss_mb: number(&get, "peak_rss_mb", "holdfast get")?,
+            put_cost,
+            get_cost,
             small_files: sizes.files,
             small_len: SMALL_LEN,
             small_puts_per_s,
@@ -182,15 +215,37 @@ impl Cluster {
         }
     }
 
+    /// Runs a command, and says what it cost.
+    fn costed(&self, words: &[&std::ffi::OsStr]) -> Result<(Value, Cost), String> {
+        let spent = || Ok::<_, String>([waited_for()?, self.spent(Who::Auditor)?, self.spent(Who::Nodes)?]);
+        let (before, began) = (spent()?, Instant::now());
+        let answer = self.holdfast(words)?;
+        let (seconds, after) = (began.elapsed().as_secs_f64(), spent()?);
+        let since =
+            |at: usize| Spent { user: after[at].user - before[at].user, kernel: after[at].kernel - before[at].kernel };
+        Ok((answer, Cost { seconds, client: since(0), auditor: since(1), nodes: since(2) }))
+    }
+
     /// Processor seconds that all daemons took so far.
     fn busy(&self) -> Result<f64, String> {
-        let mut ticks = 0;
+        let all = [self.spent(Who::Auditor)?, self.spent(Who::Nodes)?];
+        Ok(all.iter().map(|spent| spent.user + spent.kernel).sum())
+    }
+
+    /// What the cluster's daemons of one kind spent so far.
+    fn spent(&self, who: Who) -> Result<Spent, String> {
+        let mut all = Spent::default();
         for entry in fs::read_dir("/proc").map_err(|error| error.to_string())?.flatten() {
-            // A process may end between the two looks.
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            ticks += own_ticks(&stat, self.up.id()).unwrap_or(0);
+            // A process may end between the looks.
+            let read = |name: &str| fs::read_to_string(entry.path().join(name));
+            let (Ok(stat), Ok(words)) = (read("stat"), read("cmdline")) else { continue };
+            let Some((parent, [user, kernel, ..])) = ticks(&stat) else { continue };
+            if parent == self.up.id() && kind(&words) == Some(who) {
+                all.user += in_seconds(user);
+                all.kernel += in_seconds(kernel);
+            }
         }
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        Ok(all)
     }
 
     fn stop(&mut self) -> Result<(), String> {
@@ -209,13 +264,34 @@ impl Cluster {
     }
 }
 
-/// User and system ticks of a line of /proc/PID/stat, if the process is a child of `parent`.
-fn own_ticks(stat: &str, parent: u32) -> Option<u64> {
+/// What the words of a daemon's command line, each ended by a zero, make it.
+fn kind(words: &str) -> Option<Who> {
+    match words.split('\0').nth(1) {
+        Some("auditor") => Some(Who::Auditor),
+        Some("node") => Some(Who::Nodes),
+        _ => None,
+    }
+}
+
+/// What those processes spent that were waited for here: clients, but not the cluster.
+fn waited_for() -> Result<Spent, String> {
+    let stat = fs::read_to_string("/proc/self/stat").map_err(|error| format!("/proc/self/stat: {error}"))?;
+    let (_, [_, _, user, kernel]) =
+        ticks(&stat).ok_or_else(|| format!("expected times in /proc/self/stat, got {stat}"))?;
+    Ok(Spent { user: in_seconds(user), kernel: in_seconds(kernel) })
+}
+
+fn in_seconds(ticks: u64) -> f64 {
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// Of a line of /proc/PID/stat: the parent, and the ticks outside and inside of the kernel, its own and those of its
+/// children that it waited for.
+fn ticks(stat: &str) -> Option<(u32, [u64; 4])> {
     // The name in brackets may hold anything; what follows the last bracket is: state, parent, …, 11 later the times.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ours = fields.get(1)?.parse::<u32>().ok()? == parent;
     let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
-    ours.then(|| Some(ticks(11)? + ticks(12)?)).flatten()
+    Some((fields.get(1)?.parse().ok()?, [ticks(11)?, ticks(12)?, ticks(13)?, ticks(14)?]))
 }
 
 /// A file of bytes that nobody can compress.
@@ -259,10 +335,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_children_count_whatever_they_are_called() {
-        let stat = "77 (a) name) S 12 77 77 0 -1 4194560 900 0 0 0 30 5 0 0 20 0 4 0 1000 0 0";
-        assert_eq!(own_ticks(stat, 12), Some(35));
-        assert_eq!(own_ticks(stat, 13), None);
-        assert_eq!(own_ticks("77 (short) S 12", 12), None);
+    fn times_are_found_whatever_a_process_is_called() {
+        let stat = "77 (a) name) S 12 77 77 0 -1 4194560 900 0 0 0 30 5 7 9 20 0 4 0 1000 0 0";
+        assert_eq!(ticks(stat), Some((12, [30, 5, 7, 9])));
+        assert_eq!(ticks("77 (short) S 12"), None);
+    }
+
+    #[test]
+    fn daemons_are_known_by_their_command() {
+        assert_eq!(kind("/a/holdfast\0node\0--config\0f\0"), Some(Who::Nodes));
+        assert_eq!(kind("/a/node\0auditor\0"), Some(Who::Auditor));
+        assert_eq!(kind("/a/holdfast\0"), None);
+        assert_eq!(kind(""), None);
     }
 }

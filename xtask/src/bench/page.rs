@@ -37,8 +37,12 @@ fn comparisons(out: &mut String, contests: &Contests) {
          | work | ours | peer | | ratio | goal | rounds |\n|---|--:|--:|---|--:|--:|--:|\n",
     );
     for row in &contests.rows {
-        let goal = contests.goal(row);
-        let reached = row.ratio().or_else(|| row.rate().ok()).is_some_and(|found| found >= goal);
+        let found = row.ratio().or_else(|| row.rate().ok());
+        let goal = match contests.goal(row) {
+            Some(goal) if found.is_some_and(|found| found >= goal) => format!("{goal:.2}"),
+            Some(goal) => format!("{goal:.2}, missed"),
+            None => "–".into(),
+        };
         let (peer, name, ratio) = match (row.peer, &row.peer_name) {
             (Some(peer), Some(name)) => (time(peer), name.as_str(), format!("{:.2}", peer / row.ours)),
             _ => ("–".into(), "–", row.rate().map_or_else(|_| "–".into(), |rate| format!("{rate:.2} GB/s"))),
@@ -46,10 +50,9 @@ fn comparisons(out: &mut String, contests: &Contests) {
         let rate = row.rate().map_or_else(|_| String::new(), |rate| format!(", {}", per_second(rate)));
         let _ = writeln!(
             out,
-            "| {} | {}{rate} | {peer} | {name} | **{ratio}** | {goal:.2}{} | {} |",
+            "| {} | {}{rate} | {peer} | {name} | **{ratio}** | {goal} | {} |",
             row.work,
             time(row.ours),
-            if reached { "" } else { ", missed" },
             row.rounds
         );
     }
@@ -70,7 +73,7 @@ fn reading_of(out: &mut String, report: &Report) {
         out,
         "## Reading\n\n\
          `benches/reading`: a full fold of a volume of {} MiB by the code that answers challenges, beside plain reads of the same files, in turn,\n\
-         each with a cold cache. One thread; the rate is of the payload.\n\n\
+         each with a cold cache. One thread reads and checks, one folds; the rate is of the payload.\n\n\
          | what | found | goal |\n|---|--:|--:|\n\
          | plain sequential reads | {:.0} MB/s | – |\n\
          | full fold | {:.0} MB/s, {:.2} of that | {:.1} |\n\
@@ -111,6 +114,31 @@ fn end_to_end(out: &mut String, report: &Report) {
         found.committed_after,
         found.backlog_core_seconds,
     );
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let _ = write!(
+        out,
+        "Where that time goes, in processor seconds a GB of the user's, outside and inside of the kernel. The last column is what a put or get\n\
+         would come to if all {processors} processors did nothing else and never waited.\n\n\
+         | | client | kernel for it | nodes | kernel for them | auditor | together | busy | bound |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for (what, cost) in [("put", &found.put_cost), ("get", &found.get_cost)] {
+        let gb = found.large_bytes as f64 / 1e9;
+        let (client, nodes) = (cost.client, cost.nodes);
+        let _ = writeln!(
+            out,
+            "| {what} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | **{:.2}** | {:.0} % | {:.0} MB/s |",
+            client.user / gb,
+            client.kernel / gb,
+            nodes.user / gb,
+            nodes.kernel / gb,
+            (cost.auditor.user + cost.auditor.kernel) / gb,
+            cost.core_seconds() / gb,
+            100.0 * cost.core_seconds() / cost.seconds / processors as f64,
+            processors as f64 * found.large_bytes as f64 / 1e6 / cost.core_seconds(),
+        );
+    }
+    out.push('\n');
 }
 
 fn round(out: &mut String, report: &Report) {
