@@ -25,6 +25,7 @@ const UNSAFE_IN: &[&str] = &[
     "crates/kzg/src/simd",
     "crates/kzg/examples/proof_speed.rs",
     "crates/dispersal/src/simd",
+    "crates/cli/src/memory.rs",
     "benches/peers/src/rented.rs",
 ];
 

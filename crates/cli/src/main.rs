@@ -9,7 +9,7 @@
 //!
 //! Exit codes: see the end of `holdfast --help`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod bars;
 mod cluster;
@@ -18,6 +18,8 @@ mod connect;
 mod daemon;
 mod demo;
 mod failure;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory;
 mod output;
 mod process;
 mod quantity;
@@ -54,6 +56,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    memory::keep_buffers();
     let verb = match Cli::try_parse() {
         Ok(cli) => cli.verb,
         Err(error) => return refuse(&error, &std::env::args_os().skip(1).collect::<Vec<_>>()),
