@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::Write,
     ops::Range,
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Stdio},
-    thread::sleep,
+    sync::mpsc,
+    thread::{self, sleep},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -97,9 +99,9 @@ fn cut(cluster: &Cluster) -> u64 {
     end
 }
 
-fn running(putting: &mut Child, moment: Duration) {
+fn running(putting: &mut Child, when: &str) {
     let ended = putting.try_wait().unwrap();
-    assert!(ended.is_none(), "after {moment:?} the put had ended ({ended:?}): there was nothing to interrupt");
+    assert!(ended.is_none(), "the put had ended {when} ({ended:?}): there was nothing to interrupt");
 }
 
 /// Asked again until it is done: a put may fail while a daemon is away, but it must say so and be repeatable.
@@ -122,22 +124,26 @@ fn a_put_whose_client_auditor_or_node_is_killed_ends_well_when_asked_again() {
     let home = home();
     let cluster = Cluster::up(&home.path().join("c"), &["--nodes", "6", "--zones", "3", "--policy", "3+2"]);
     let (file, out) = (home.path().join("big").to_string_lossy().into_owned(), home.path().join("out"));
-    let bytes = noise(80 << 20, 77);
+    let bytes = noise(160 << 20, 77);
     fs::write(&file, &bytes).unwrap();
     let mut moments = Moments::drawn();
 
-    // The client, twice: once what it has cut into a segment is there to be resumed, and while it resumes.
+    // The client, twice: once when what it has cut into a segment or two, of five, is there to be resumed, and while it
+    // resumes.
     for round in 0..2 {
         let mut putting = cluster.command(&["put", &file, "--json"]).stdout(Stdio::null()).spawn().unwrap();
+        let moment = moments.next(0..60);
         if round == 0 {
-            while cut(&cluster) == 0 {
-                running(&mut putting, Duration::ZERO);
-                sleep(Duration::from_millis(5));
+            let (begun, least) = (cut(&cluster), if moment.as_millis().is_multiple_of(2) { 1 } else { 40 << 20 });
+            assert_eq!(begun, 0);
+            while cut(&cluster) < least {
+                running(&mut putting, "before anything was cut");
+                sleep(Duration::from_millis(2));
             }
+        } else {
+            sleep(moment);
         }
-        let moment = moments.next(0..200);
-        sleep(moment);
-        running(&mut putting, moment);
+        running(&mut putting, "with segments still to come");
         putting.kill().unwrap();
         assert_eq!(putting.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
     }
@@ -145,13 +151,26 @@ fn a_put_whose_client_auditor_or_node_is_killed_ends_well_when_asked_again() {
     assert!(put["resumed_bytes"].as_u64().unwrap() > 0, "{put}");
     comes_back(&cluster, &put, &bytes, &out);
 
-    // A daemon under a put, which may end well all the same.
+    // A daemon under a put, which may end well all the same. The put's source waits for that: it cannot end before.
+    let (early, late) = bytes.split_at(100 << 20);
     for victim in ["auditor/auditor.toml", "nodes/n02/node.toml"] {
-        let mut putting = cluster.command(&["put", &file, "--json"]).stdout(Stdio::null()).spawn().unwrap();
-        let moment = moments.next(50..700);
-        sleep(moment);
-        running(&mut putting, moment);
-        assert_eq!(cluster.kill(victim), 1, "{victim}");
+        let mut command = cluster.command(&["put", "-", "--name", "piped", "--json"]);
+        let mut putting = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut source = putting.stdin.take().unwrap();
+        let moment = moments.next(0..300);
+        thread::scope(|scope| {
+            let (go_on, wait) = mpsc::channel();
+            scope.spawn(move || {
+                // A put that failed reads no further.
+                let _ = source.write_all(early);
+                wait.recv().unwrap();
+                let _ = source.write_all(late);
+            });
+            sleep(moment);
+            running(&mut putting, "with its source waiting");
+            assert_eq!(cluster.kill(victim), 1, "{victim}");
+            go_on.send(()).unwrap();
+        });
         putting.wait().unwrap();
         let put = put_until_done(&cluster, &file);
         comes_back(&cluster, &put, &bytes, &out);

@@ -33,8 +33,9 @@ use crate::{
 pub(crate) const GRANT_SKEW: Duration = Duration::from_secs(60);
 
 /// A node that served nobody for so long is left alone. A large put comes back to each node of a small cluster more
-/// often than that; a node that is asked for something now and then still has most of its time to commit.
-const QUIET: Duration = Duration::from_secs(1);
+/// often than that, also where the cluster is one slow machine; a node that is asked for something now and then still has
+/// most of its time to commit.
+const QUIET: Duration = Duration::from_secs(2);
 
 pub(crate) struct State {
     pub(crate) key: SecretKey,
