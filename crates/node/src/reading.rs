@@ -33,8 +33,9 @@ use crate::{
 
 /// Bytes of one read for a fold: whole blobs, near 1 MiB.
 const RUN_LEN: u64 = 8 * PIECE_LEN;
-/// Runs that the disk is told of beforehand: what a fast disk reads while one is folded, a few times over.
-const AHEAD: usize = 4;
+/// Runs that the disk is told of beforehand, in the kernel's memory and not in ours: as many as keep a fast disk's queue
+/// full, or it waits for us between two of them.
+const AHEAD: usize = 24;
 /// Runs that were read and wait to be folded: one, and one more for when either thread is late.
 const BETWEEN: usize = 2;
 
