@@ -10,7 +10,7 @@ use holdfast_peers::{Scale, contests, pin};
 fn all(criterion: &mut Criterion) {
     pin().expect("a processor of its own");
     let scale = Scale { quick: true };
-    for make in contests() {
+    for (_, make) in contests() {
         let mut contest = make(scale);
         let mut group = criterion.benchmark_group(contest.work());
         group.sample_size(10);

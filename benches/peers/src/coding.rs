@@ -129,10 +129,6 @@ impl EncodeContest {
 }
 
 impl Contest for EncodeContest {
-    fn key(&self) -> &'static str {
-        "rs_encode_vs_simd_accel"
-    }
-
     fn work(&self) -> String {
         self.0.work("encode")
     }
@@ -173,10 +169,6 @@ impl ReconstructContest {
 }
 
 impl Contest for ReconstructContest {
-    fn key(&self) -> &'static str {
-        "rs_reconstruct_vs_simd_accel"
-    }
-
     fn work(&self) -> String {
         self.coding.work(&format!("reconstruct, {} data shards lost", self.coding.code.parity()))
     }

@@ -16,8 +16,6 @@ use rustix::{
 
 /// The same work, done by us and by a peer. Whoever makes one has asserted that both come to the same result.
 pub trait Contest {
-    /// The row's name in the report, and its key in the JSON object.
-    fn key(&self) -> &'static str;
     /// What is done, with its sizes.
     fn work(&self) -> String;
     /// Who the peer is; `None` for a throughput that stands by itself.

@@ -26,10 +26,6 @@ impl OutboardContest {
 }
 
 impl Contest for OutboardContest {
-    fn key(&self) -> &'static str {
-        "merkle_vs_blake3"
-    }
-
     fn work(&self) -> String {
         format!("Merkle root and outboard of a shard of {} MiB", SHARD_LEN >> 20)
     }

@@ -37,22 +37,24 @@ impl Scale {
     }
 }
 
-/// All contests, in the order of the report, each made when its turn comes: together they would not fit a small machine.
-pub fn contests() -> Vec<fn(Scale) -> Box<dyn Contest>> {
+/// Makes a contest when its turn comes: together they would not fit a small machine.
+pub type Make = fn(Scale) -> Box<dyn Contest>;
+
+/// All contests, each behind its row's key in the report and in the JSON object, in the order of the report.
+pub fn contests() -> Vec<(&'static str, Make)> {
     vec![
-        |_| Box::new(proofs::FoldContest::new()),
-        |_| Box::new(proofs::CommitContest::new()),
-        |_| Box::new(proofs::ProveContest::new()),
-        |_| Box::new(proofs::VerifyContest::new()),
-        // All of them, quick or not: a commitment that comes twice collides with itself in a bucket, which no round has.
-        |_| Box::new(proofs::BatchContest::new(256)),
-        |_| Box::new(coding::EncodeContest::new(16, 4)),
-        |_| Box::new(coding::EncodeContest::new(8, 4)),
-        |_| Box::new(coding::ReconstructContest::new(16, 4)),
-        |_| Box::new(coding::ReconstructContest::new(8, 4)),
-        |_| Box::new(hashing::OutboardContest::new()),
-        |scale| Box::new(pipeline::PipelineContest::new(scale.pipeline())),
-        |scale| Box::new(pipeline::CiphersAndHashes::new(scale.pipeline())),
+        ("fold_vs_blst", |_| Box::new(proofs::FoldContest::new())),
+        ("commit_vs_ckzg", |_| Box::new(proofs::CommitContest::new())),
+        ("prove_vs_blst", |_| Box::new(proofs::ProveContest::new())),
+        ("verify_vs_blst", |_| Box::new(proofs::VerifyContest::new())),
+        ("batch_verify_gain", |_| Box::new(proofs::BatchContest::new())),
+        ("rs_encode_vs_simd_accel", |_| Box::new(coding::EncodeContest::new(16, 4))),
+        ("rs_encode_vs_simd_accel", |_| Box::new(coding::EncodeContest::new(8, 4))),
+        ("rs_reconstruct_vs_simd_accel", |_| Box::new(coding::ReconstructContest::new(16, 4))),
+        ("rs_reconstruct_vs_simd_accel", |_| Box::new(coding::ReconstructContest::new(8, 4))),
+        ("merkle_vs_blake3", |_| Box::new(hashing::OutboardContest::new())),
+        ("pipeline_gb_per_s", |scale| Box::new(pipeline::PipelineContest::new(scale.pipeline()))),
+        ("pipeline_ciphers_and_hashes", |scale| Box::new(pipeline::CiphersAndHashes::new(scale.pipeline()))),
     ]
 }
 

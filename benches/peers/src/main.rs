@@ -1,4 +1,4 @@
-//! `holdfast-peers [--quick]`: every contest once, and one JSON object on standard output. `cargo xtask bench-report` is
+//! `holdfast-peers [--quick] [--only KEY]`: every contest once, or those of one key, and one JSON object on standard output. `cargo xtask bench-report` is
 //! who usually asks.
 //!
 //! `{"paths":{"proofs":…,"coding":…},"cpu":n,"rows":[{"key":…,"work":…,"peer_name":…|null,"bytes":n|null,"ours":s,"peer":s|null,"rounds":n}]}`,
@@ -10,11 +10,13 @@ use holdfast_peers::{Effort, Scale, contests, cpu_paths, measure, pin};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut scale = Scale { quick: false };
-    for word in std::env::args().skip(1) {
+    let (mut scale, mut only) = (Scale { quick: false }, None);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => scale.quick = true,
-            other => return Err(format!("expected --quick or nothing, got {other:?}").into()),
+            "--only" => only = Some(words.next().ok_or("expected a row's key behind --only")?),
+            other => return Err(format!("expected --quick, --only KEY or nothing, got {other:?}").into()),
         }
     }
     let effort = if scale.quick {
@@ -24,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let cpu = pin()?;
     let mut rows = Vec::new();
-    for make in contests() {
+    for (key, make) in contests() {
+        if only.as_ref().is_some_and(|only| only != key) {
+            continue;
+        }
         let mut contest = make(scale);
         let found = measure(&mut *contest, effort);
         let number = |seconds: f64| seconds.is_finite().then_some(seconds);
@@ -37,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             found.rounds
         );
         rows.push(json!({
-            "key": contest.key(),
+            "key": key,
             "work": contest.work(),
             "peer_name": contest.peer_name(),
             "bytes": contest.bytes(),

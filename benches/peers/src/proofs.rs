@@ -4,7 +4,8 @@ use std::{hint::black_box, sync::OnceLock};
 
 use blst::blst_p1_affine;
 use holdfast_kzg::{
-    BLOB_LEN, CheckedCommitment, Fold, FoldClaim, Gamma, Opening, Scalar, Setup, Verdict, pack, verify, verify_batch,
+    BLOB_LEN, CheckedCommitment, Commitment, Fold, FoldClaim, Gamma, Opening, Proof, Scalar, Setup, Verdict, pack,
+    verify, verify_batch,
 };
 
 use crate::{
@@ -57,10 +58,6 @@ impl FoldContest {
 }
 
 impl Contest for FoldContest {
-    fn key(&self) -> &'static str {
-        "fold_vs_blst"
-    }
-
     fn work(&self) -> String {
         format!("fold of {FOLD_BLOBS} blobs ({} MB) from memory, from packed bytes", self.bytes.len() / 1_000_000)
     }
@@ -104,10 +101,6 @@ impl CommitContest {
 }
 
 impl Contest for CommitContest {
-    fn key(&self) -> &'static str {
-        "commit_vs_ckzg"
-    }
-
     fn work(&self) -> String {
         format!("KZG commitment of a blob of {BLOB_LEN} bytes")
     }
@@ -152,10 +145,6 @@ impl ProveContest {
 }
 
 impl Contest for ProveContest {
-    fn key(&self) -> &'static str {
-        "prove_vs_blst"
-    }
-
     fn work(&self) -> String {
         format!("fold + open, M = {FOLD_BLOBS}: fold, value, quotient, proof")
     }
@@ -189,41 +178,32 @@ fn verified_blobs() -> &'static (Vec<u8>, Vec<CheckedCommitment>) {
     })
 }
 
-/// Blobs, their commitments, and an answer a seed.
-struct Answers {
-    commitments: Vec<CheckedCommitment>,
-    answers: Vec<(Vec<u128>, Scalar, Opening)>,
-    setup: &'static Setup,
+/// An answer: its coefficients, where it was opened, and what came of it.
+type Answer = (Vec<u128>, Scalar, Opening);
+
+/// Which of the quadratic polynomials a blob is: in no row, or sums of some would be sums of others.
+fn quadratic(blob: u64) -> u64 {
+    gamma(!blob) as u64
 }
 
-impl Answers {
-    /// `count` answers, of which `distinct` are different: verifying one again costs the same, proving it does not.
-    fn make(count: usize, distinct: usize) -> Self {
-        let setup = prepared();
-        let (bytes, commitments) = verified_blobs();
-        let answer = |number: u64| {
-            let gammas: Vec<u128> = (0..VERIFY_BLOBS as u64).map(|blob| gamma(number << 32 | blob)).collect();
-            let z = Scalar::from(POINT + number);
-            let opening = ours(bytes, &gammas).open(setup, z);
-            (gammas, z, opening)
-        };
-        let answers: Vec<_> = (1..=distinct as u64).map(answer).collect();
-        Self { commitments: commitments.clone(), answers: answers.iter().cycle().take(count).cloned().collect(), setup }
-    }
-
-    fn terms(&self, answer: usize) -> Vec<(Gamma, &CheckedCommitment)> {
-        self.answers[answer].0.iter().map(|gamma| Gamma(*gamma)).zip(&self.commitments).collect()
-    }
+fn coefficients(answer: u64) -> Vec<u128> {
+    (0..VERIFY_BLOBS as u64).map(|blob| gamma(answer << 32 | blob)).collect()
 }
 
-fn claim<'a>(terms: &'a [(Gamma, &'a CheckedCommitment)], answer: &(Vec<u128>, Scalar, Opening)) -> FoldClaim<'a> {
+fn terms<'a>(answer: &Answer, commitments: &'a [CheckedCommitment]) -> Vec<(Gamma, &'a CheckedCommitment)> {
+    answer.0.iter().map(|gamma| Gamma(*gamma)).zip(commitments).collect()
+}
+
+fn claim<'a>(terms: &'a [(Gamma, &'a CheckedCommitment)], answer: &Answer) -> FoldClaim<'a> {
     FoldClaim { terms, z: answer.1, opening: answer.2 }
 }
 
 /// One answer over 64 blobs, commitments cached as checked affine points. Ours parses the proof, subgroup check included;
 /// the peer has it parsed.
 pub struct VerifyContest {
-    answers: Answers,
+    setup: &'static Setup,
+    commitments: &'static [CheckedCommitment],
+    answer: Answer,
     theirs: Terms,
     y: Fr,
     proof: blst_p1_affine,
@@ -234,33 +214,31 @@ impl VerifyContest {
     /// Asserts that both accept the answer and refuse it for another value.
     #[expect(clippy::new_without_default, reason = "it does work and asserts")]
     pub fn new() -> Self {
-        let answers = Answers::make(1, 1);
-        let (gammas, _, opening) = &answers.answers[0];
-        let commitments = answers.commitments.iter().map(|commitment| commitment.commitment().0);
-        let theirs = Terms::new(&gammas.iter().copied().zip(commitments).collect::<Vec<_>>());
+        let (bytes, commitments) = verified_blobs();
+        let (gammas, z) = (coefficients(1), Scalar::from(POINT));
+        let opening = ours(bytes, &gammas).open(prepared(), z);
+        let points = commitments.iter().map(|commitment| commitment.commitment().0);
+        let theirs = Terms::new(&gammas.iter().copied().zip(points).collect::<Vec<_>>());
         let y = Fr::from_bytes(opening.y);
         let proof = rented::point(&opening.proof.0).expect("a point");
-        let mut contest = Self { answers, theirs, y, proof, peer: Ceremony::load() };
+        let (setup, peer, answer) = (prepared(), Ceremony::load(), (gammas, z, opening));
+        let mut contest = Self { setup, commitments, answer, theirs, y, proof, peer };
         let wrong = Fr::from_u128(1);
-        let terms = contest.answers.terms(0);
-        let mut lie = contest.answers.answers[0].clone();
+        let terms = terms(&contest.answer, commitments);
+        let mut lie = contest.answer.clone();
         lie.2.y = wrong.to_bytes();
-        let said = |answer| verify(contest.answers.setup, &claim(&terms, answer));
-        assert_eq!((said(&contest.answers.answers[0]), said(&lie)), (Verdict::Holds, Verdict::Wrong));
+        let said = |answer| verify(setup, &claim(&terms, answer));
+        assert_eq!((said(&contest.answer), said(&lie)), (Verdict::Holds, Verdict::Wrong));
         assert_eq!((contest.theirs(y), contest.theirs(wrong)), (true, false), "both judge alike");
         contest
     }
 
     fn theirs(&mut self, y: Fr) -> bool {
-        self.peer.verify(&self.theirs, Fr::from_u128((POINT + 1).into()), y, &self.proof)
+        self.peer.verify(&self.theirs, Fr::from_u128(POINT.into()), y, &self.proof)
     }
 }
 
 impl Contest for VerifyContest {
-    fn key(&self) -> &'static str {
-        "verify_vs_blst"
-    }
-
     fn work(&self) -> String {
         format!("verification of one answer, M = {VERIFY_BLOBS}, commitments cached as affine points")
     }
@@ -274,8 +252,8 @@ impl Contest for VerifyContest {
     }
 
     fn ours(&mut self) -> f64 {
-        let terms = self.answers.terms(0);
-        timed(|| verify(self.answers.setup, black_box(&claim(&terms, &self.answers.answers[0]))))
+        let terms = terms(&self.answer, self.commitments);
+        timed(|| verify(self.setup, black_box(&claim(&terms, &self.answer))))
     }
 
     fn peer(&mut self) -> f64 {
@@ -284,42 +262,54 @@ impl Contest for VerifyContest {
     }
 }
 
-/// 256 answers over 64 blobs in one batch, beside the same one by one.
+/// 256 answers in one batch, beside the same one by one. Each is over 64 blobs of its own, as those of different nodes are:
+/// a commitment that came twice would meet itself in a bucket. The blobs are polynomials of degree two, of which commitments
+/// and proofs are cheap to make and as dear to verify as any.
 pub struct BatchContest {
-    answers: Answers,
-    distinct: usize,
+    setup: &'static Setup,
+    commitments: Vec<CheckedCommitment>,
+    answers: Vec<Answer>,
 }
 
 impl BatchContest {
-    /// Asserts that the batch holds, and that a lie in it is found and named. `distinct` of the answers are different.
-    pub fn new(distinct: usize) -> Self {
-        let contest = Self { answers: Answers::make(ANSWERS, distinct), distinct };
+    /// Asserts that the batch holds, and that a lie in it is found and named.
+    #[expect(clippy::new_without_default, reason = "it does work and asserts")]
+    pub fn new() -> Self {
+        let quadratics = Ceremony::load().quadratics();
+        let parse = |bytes: &[u8; 48]| CheckedCommitment::parse(&Commitment(*bytes)).expect("a commitment");
+        let blobs = 0..(ANSWERS * VERIFY_BLOBS) as u64;
+        let commitments = blobs.map(|blob| parse(&quadratics.commitment(quadratic(blob)))).collect();
+        let answer = |number: u64| {
+            let (gammas, z) = (coefficients(number), POINT + number);
+            let blobs = (number * VERIFY_BLOBS as u64..).take(VERIFY_BLOBS).map(quadratic);
+            let (y, proof) = quadratics.open(gammas.iter().copied().zip(blobs), Fr::from_u128(z.into()));
+            (gammas, Scalar::from(z), Opening { y, proof: Proof(proof) })
+        };
+        let answers = (0..ANSWERS as u64).map(answer).collect();
+        let contest = Self { setup: prepared(), commitments, answers };
         let terms = contest.terms();
         let mut claims = contest.claims(&terms);
-        assert!(verify_batch(contest.answers.setup, &claims, [7; 32]).all_hold(), "every answer is true");
+        assert!(verify_batch(contest.setup, &claims, [7; 32]).all_hold(), "every answer is true");
         claims[100].opening.y = [0; 32];
-        let found = verify_batch(contest.answers.setup, &claims, [7; 32]);
+        let found = verify_batch(contest.setup, &claims, [7; 32]);
         let liars: Vec<usize> = (0..ANSWERS).filter(|at| found.0[*at] != Verdict::Holds).collect();
         assert_eq!(liars, [100], "the batch names who lied");
         contest
     }
 
     fn terms(&self) -> Vec<Vec<(Gamma, &CheckedCommitment)>> {
-        (0..ANSWERS).map(|answer| self.answers.terms(answer)).collect()
+        let of = self.commitments.chunks(VERIFY_BLOBS);
+        self.answers.iter().zip(of).map(|(answer, commitments)| terms(answer, commitments)).collect()
     }
 
     fn claims<'a>(&'a self, terms: &'a [Vec<(Gamma, &'a CheckedCommitment)>]) -> Vec<FoldClaim<'a>> {
-        terms.iter().zip(&self.answers.answers).map(|(terms, answer)| claim(terms, answer)).collect()
+        terms.iter().zip(&self.answers).map(|(terms, answer)| claim(terms, answer)).collect()
     }
 }
 
 impl Contest for BatchContest {
-    fn key(&self) -> &'static str {
-        "batch_verify_gain"
-    }
-
     fn work(&self) -> String {
-        format!("verification of {ANSWERS} answers ({} distinct) of M = {VERIFY_BLOBS} in one batch", self.distinct)
+        format!("verification of {ANSWERS} answers of M = {VERIFY_BLOBS} in one batch, all commitments different")
     }
 
     fn peer_name(&self) -> Option<String> {
@@ -333,12 +323,12 @@ impl Contest for BatchContest {
     fn ours(&mut self) -> f64 {
         let terms = self.terms();
         let claims = self.claims(&terms);
-        timed(|| verify_batch(self.answers.setup, black_box(&claims), [7; 32]))
+        timed(|| verify_batch(self.setup, black_box(&claims), [7; 32]))
     }
 
     fn peer(&mut self) -> f64 {
         let terms = self.terms();
         let claims = self.claims(&terms);
-        timed(|| claims.iter().filter(|claim| verify(self.answers.setup, black_box(claim)) == Verdict::Holds).count())
+        timed(|| claims.iter().filter(|claim| verify(self.setup, black_box(claim)) == Verdict::Holds).count())
     }
 }

@@ -187,6 +187,15 @@ impl Ceremony {
         (y.to_bytes(), compressed(&sum_of_products(&self.lagrange, &scalars, 255, &mut self.scratch)))
     }
 
+    /// Polynomials of degree two, whose commitments cost a short multiplication each.
+    pub fn quadratics(&mut self) -> Quadratics {
+        let mut commit = |value: fn(Fr) -> Fr| {
+            let scalars: Vec<u8> = self.roots.iter().flat_map(|root| value(*root).to_le_bytes()).collect();
+            sum_of_products(&self.lagrange, &scalars, 255, &mut self.scratch)
+        };
+        Quadratics { linear: commit(|root| root), square: commit(|root| root.times(root)) }
+    }
+
     /// Whether Σ γ_i p_i, of which only the commitments are known, is y at z: one multi-scalar multiplication of 128-bit
     /// scalars, two pairings. The proof is a point already: parsing it is on our side of the contest only.
     pub fn verify(&mut self, terms: &Terms, z: Fr, y: Fr, proof: &blst_p1_affine) -> bool {
@@ -209,6 +218,36 @@ impl Ceremony {
             blst_final_exp(&mut result, &product);
             blst_fp12_is_one(&result)
         }
+    }
+}
+
+/// The polynomials X² + jX.
+pub struct Quadratics {
+    /// Commitments to X and X².
+    linear: blst_p1,
+    square: blst_p1,
+}
+
+impl Quadratics {
+    /// The commitment for j, compressed.
+    pub fn commitment(&self, j: u64) -> [u8; 48] {
+        let mut multiple = blst_p1::default();
+        // SAFETY: eight bytes hold 64 bits.
+        unsafe { blst_p1_mult(&mut multiple, &self.linear, j.to_le_bytes().as_ptr(), 64) };
+        compressed(&plus(&self.square, &multiple))
+    }
+
+    /// Σ γ (X² + jX) over (γ, j) at z, with its proof, compressed: of s X² + t X it is a commitment to s X + s z + t.
+    pub fn open(&self, terms: impl Iterator<Item = (u128, u64)>, z: Fr) -> ([u8; 32], [u8; 48]) {
+        let (s, t) = terms.fold((Fr::default(), Fr::default()), |(s, t), (gamma, j)| {
+            let gamma = Fr::from_u128(gamma);
+            (s.plus(gamma), t.plus(gamma.times(Fr::from_limbs([j, 0, 0, 0]))))
+        });
+        let constant = s.times(z).plus(t);
+        // SAFETY: the generator is a constant of blst.
+        let generator = unsafe { *blst_p1_generator() };
+        let proof = plus(&times(&self.linear, s), &times(&generator, constant));
+        (constant.times(z).to_bytes(), compressed(&proof))
     }
 }
 
