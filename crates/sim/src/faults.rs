@@ -74,6 +74,7 @@ impl World {
             Fault::FailSync { node, after, down } => {
                 let disk = &self.nodes[node].disk;
                 disk.fail_sync_at(disk.syncs() + after);
+                self.marks[node].fails_sync = true;
                 // Somebody sees to it and starts the process anew.
                 self.queue_in(4_000, Event::Fault(Fault::Kill { node, down }));
                 self.marks[node].away = true;
@@ -266,6 +267,7 @@ impl World {
         disk.crash_at(u64::MAX);
         disk.fail_sync_at(u64::MAX);
         disk.full_from(None);
+        self.marks[node].fails_sync = false;
     }
 
     fn lie(&mut self, node: usize, lie: Lie, span: u64) -> bool {

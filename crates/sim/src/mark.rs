@@ -21,6 +21,8 @@ pub(crate) struct Mark {
     pub(crate) away: bool,
     /// Cut off until then.
     pub(crate) cut_until: u64,
+    /// The next sync of its disk, or one soon after, fails.
+    pub(crate) fails_sync: bool,
     /// Its wall clock's error.
     pub(crate) skew: i64,
     /// What it holds may have changed since somebody looked.

@@ -151,8 +151,13 @@ fn fault(chance: &mut Chance, nodes: usize) -> Fault {
         17 => Fault::AuditorCrashMidStep { after: chance.below(200), down },
         18 => {
             let who = chance.per_mille(500).then_some(node);
-            let size = chance.within(1_500..20_000) as i64;
-            Fault::Jump { node: who, by: if chance.per_mille(500) { size } else { -size } }
+            // Some beyond what grants forgive, and beyond every deadline and expiry there is.
+            let far = chance.per_mille(400);
+            let size = chance.within(if far { 60_000..7_200_000 } else { 1_500..20_000 }) as i64;
+            // What an auditor wrote whose clock was far ahead waits, once the clock is right again, as long as it was
+            // ahead: orphans are deleted late by so much. That is safe, and no bound of seconds.
+            let ahead = chance.per_mille(500) && !(far && who.is_none());
+            Fault::Jump { node: who, by: if ahead { size } else { -size } }
         }
         19 | 20 => {
             let running = chance.per_mille(500);

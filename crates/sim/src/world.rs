@@ -358,6 +358,11 @@ impl World {
                 self.marks[at].down = true;
                 self.queue_in(1_000, Event::StartNode { node: at });
             }
+            // Nor on one that fails just then, once: whoever looks after the node starts it again.
+            Err(holdfast_volume::VolumeError::Io { .. }) if std::mem::take(&mut self.marks[at].fails_sync) => {
+                self.marks[at].down = true;
+                self.queue_in(1_000, Event::StartNode { node: at });
+            }
             Err(error) => {
                 let word = format!("node {at} does not start: {error}");
                 self.note(&word);
