@@ -1,8 +1,9 @@
 //! A cluster of processes on this machine, and what putting and getting takes, as a user sees it: `holdfast up` with one
 //! auditor and 16 nodes, mutual TLS over loopback, every acknowledgement behind an fsync on a real disk.
 //!
-//! Order: small files on an idle cluster; a file whose commitments are waited for; put and get of the large file (in a
-//! full run the same file, read back once everything is committed).
+//! Order: a file whose commitments are waited for; put and get of the large file (in a full run the same file, read back
+//! once everything is committed); small files last, for the auditor writes ten thousand manifests to the nodes for them, and
+//! would do so during a put.
 
 use std::{
     fs::{self, File},
@@ -139,19 +140,6 @@ impl Cluster {
     }
 
     fn measure(&mut self, home: &Path, sizes: &Sizes) -> Result<Figures, String> {
-        let small = home.join("small");
-        fs::create_dir(&small).map_err(|error| error.to_string())?;
-        for number in 0..sizes.files {
-            noise(&small.join(format!("{number:05}")), SMALL_LEN)?;
-        }
-        let puts = self.holdfast(&["put".as_ref(), small.as_os_str()])?;
-        let stored = puts.get("objects").and_then(Value::as_array).map_or(0, Vec::len) as u64;
-        if stored != sizes.files {
-            return Err(format!("expected {} small files to be acknowledged, got {stored}", sizes.files));
-        }
-        let small_puts_per_s = sizes.files as f64 / number(&puts, "seconds", "holdfast put")?;
-        self.committed()?;
-
         let path = home.join("large");
         noise(&path, sizes.backlog)?;
         let (mut put, mut put_cost) = self.costed(&["put".as_ref(), path.as_os_str()])?;
@@ -167,6 +155,17 @@ impl Cluster {
         let back = home.join("back");
         let (get, get_cost) = self.costed(&["get".as_ref(), object.as_ref(), back.as_os_str()])?;
         identical(&path, &back)?;
+        let small = home.join("small");
+        fs::create_dir(&small).map_err(|error| error.to_string())?;
+        for number in 0..sizes.files {
+            noise(&small.join(format!("{number:05}")), SMALL_LEN)?;
+        }
+        let puts = self.holdfast(&["put".as_ref(), small.as_os_str()])?;
+        let stored = puts.get("objects").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+        if stored != sizes.files {
+            return Err(format!("expected {} small files to be acknowledged, got {stored}", sizes.files));
+        }
+        let small_puts_per_s = sizes.files as f64 / number(&puts, "seconds", "holdfast put")?;
         Ok(Figures {
             large_bytes: sizes.large,
             put_mb_per_s: number(&put, "mb_per_s", "holdfast put")?,
