@@ -76,7 +76,7 @@ pub(crate) fn report(words: &[String]) -> Result<(), String> {
     };
     let object = report.object()?;
     write(&place.root.join("docs/performance.md"), &page::page(&report))?;
-    write(&place.root.join("docs/performance-ratios.svg"), &plot::ratios(&report.contests.rows))?;
+    write(&place.root.join("docs/performance-ratios.svg"), &plot::ratios(&report.contests))?;
     write(&place.root.join("docs/performance-growth.svg"), &plot::growth(&report.rounds))?;
     eprintln!("measured in {:.1} s; docs/performance.md is written", report.seconds);
     if json {

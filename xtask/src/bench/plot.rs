@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    contests::{GOALS, Row},
+    contests::{Contests, Row},
     rounds::Rounds,
 };
 
@@ -31,12 +31,18 @@ fn line(out: &mut String, from: (f64, f64), to: (f64, f64), colour: &str, rest: 
         writeln!(out, "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" {rest}/>");
 }
 
-/// Ours ÷ the peer's: a bar a row, the peer as a line at 1, the goal with the best instructions as a mark.
-pub(super) fn ratios(rows: &[Row]) -> String {
+/// As much of it as fits beside a bar.
+fn label(work: &str) -> String {
+    const MAX: usize = 58;
+    if work.chars().count() <= MAX { work.into() } else { work.chars().take(MAX - 1).chain(['…']).collect() }
+}
+
+/// Ours ÷ the peer's: a bar a row, the peer as a line at 1, the goal with the instructions that are there as a mark.
+pub(super) fn ratios(contests: &Contests) -> String {
     const LEFT: f64 = 400.0;
     const STEP: f64 = 30.0;
-    let rows: Vec<(&Row, f64)> = rows.iter().filter_map(|row| Some((row, row.ratio()?))).collect();
-    let goal = |row: &Row| GOALS.iter().find(|goal| goal.key == row.key).map_or(1.0, |goal| goal.fast);
+    let rows: Vec<(&Row, f64)> = contests.rows.iter().filter_map(|row| Some((row, row.ratio()?))).collect();
+    let goal = |row: &Row| contests.goal(row).unwrap_or(1.0);
     let most = rows.iter().map(|(row, ratio)| ratio.max(goal(row))).fold(1.0, f64::max) * 1.1;
     let x = |ratio: f64| LEFT + ratio / most * (WIDTH - LEFT - 60.0);
     let bottom = 50.0 + STEP * rows.len() as f64;
@@ -46,11 +52,11 @@ pub(super) fn ratios(rows: &[Row]) -> String {
         20.0,
         25.0,
         "start",
-        "Throughput ÷ the peer's, same run, one thread. Line: the peer; mark: the goal with AVX-512 IFMA and GFNI",
+        "Throughput ÷ the peer's, same run, one thread. Line: the peer; mark: the goal on this processor",
     );
     for (at, (row, ratio)) in rows.iter().enumerate() {
         let y = 45.0 + STEP * at as f64;
-        text(&mut out, LEFT - 8.0, y + 14.0, "end", &row.work.chars().take(66).collect::<String>());
+        text(&mut out, LEFT - 8.0, y + 14.0, "end", &label(&row.work));
         let width = x(*ratio) - LEFT;
         let colour = COLOURS[0];
         let _ =
@@ -112,7 +118,8 @@ pub(super) fn growth(found: &Rounds) -> String {
         );
         let row = TOP + 20.0 + 24.0 * at as f64;
         line(&mut out, (RIGHT + 15.0, row - 4.0), (RIGHT + 35.0, row - 4.0), colour, "stroke-width=\"3\"");
-        text(&mut out, RIGHT + 42.0, row, "start", &step.chars().take(44).collect::<String>());
+        // The rest is on the page.
+        text(&mut out, RIGHT + 42.0, row, "start", step.split([':', ',']).next().unwrap_or(step));
     }
     let n_log_n = |shards: f64| shards * shards.log2();
     let (first, last) = (10f64.powf(left), 10f64.powf(right));
