@@ -358,7 +358,9 @@ impl World {
                 self.marks[at].down = true;
                 self.queue_in(1_000, Event::StartNode { node: at });
             }
-            // Nor on one that fails just then, once: whoever looks after the node starts it again.
+            // The power may go while it opens, too.
+            Err(_) if self.nodes[at].lost_power() => self.power_went(at),
+            // Nor on a disk that fails just then, once: whoever looks after the node starts it again.
             Err(holdfast_volume::VolumeError::Io { .. }) if std::mem::take(&mut self.marks[at].fails_sync) => {
                 self.marks[at].down = true;
                 self.queue_in(1_000, Event::StartNode { node: at });
