@@ -197,6 +197,15 @@ macro_rules! common_operations {
         }
 
         #[inline(always)]
+        fn prefetch_behind(self, bytes: &[u8; GROUP_LEN], ahead: usize) {
+            let first = bytes.as_ptr().wrapping_add(ahead);
+            for line in 0..GROUP_LEN.div_ceil(64) {
+                // SAFETY: a hint, which reads nothing and faults nowhere, wherever it points.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(64 * line).cast()) }
+            }
+        }
+
+        #[inline(always)]
         fn elements(self, from: &[u8; GROUP_LEN]) -> [__m512i; ELEMENT_LIMBS] {
             // SAFETY: see the module.
             unsafe { avx512::elements(from) }

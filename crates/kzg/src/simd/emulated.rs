@@ -114,4 +114,5 @@ impl Lanes for Emulated {
     }
 
     fn prefetch(self, _: &Row) {}
+    fn prefetch_behind(self, _: &[u8; GROUP_LEN], _: usize) {}
 }

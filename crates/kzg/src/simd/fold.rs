@@ -16,6 +16,8 @@ use crate::{ELEMENT_LEN, ELEMENTS_PER_BLOB, accumulate::Accumulator};
 const LIMB_BITS: usize = 52;
 const LOW_52: u64 = (1 << LIMB_BITS) - 1;
 const GAMMA_LIMBS: usize = 3;
+/// So far ahead, in bytes, the elements are asked for: a processor foresees none past the end of a page.
+const AHEAD: usize = 2048;
 pub(super) const WEIGHTS: usize = 8;
 
 /// A weight stays below 2^63 so, a positive number also where carries are signed, with room for another reduction's.
@@ -147,6 +149,7 @@ impl Kernel for AddProducts<'_> {
     fn run<L: Lanes>(self, l: L) {
         let gamma = [l.splat(self.gamma[0]), l.splat(self.gamma[1]), l.splat(self.gamma[2])];
         for (group, bytes) in self.groups.iter_mut().zip(self.bytes) {
+            l.prefetch_behind(bytes, AHEAD);
             let elements = l.elements(bytes);
             let mut sums = [l.zero(); WEIGHTS];
             for weight in 0..WEIGHTS {

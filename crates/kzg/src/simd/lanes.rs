@@ -85,6 +85,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
 
     /// Says that this row will be read soon.
     fn prefetch(self, row: &Row);
+    /// Says that as many bytes as these, `ahead` behind them, will be read soon, whatever is there.
+    fn prefetch_behind(self, bytes: &[u8; GROUP_LEN], ahead: usize);
 }
 
 /// Rows to columns: lane i of register j becomes lane j of register i. Its own inverse.

@@ -61,6 +61,7 @@ impl Kernel for EveryOperation<'_> {
             l.odd_pairs(a, b),
         ];
         l.prefetch(self.a);
+        l.prefetch_behind(self.bytes, usize::MAX);
         let mut rows = vec![Row::ZERO; results.len()];
         for at in 0..results.len() {
             l.store(&mut rows[at], results[at]);
