@@ -1,17 +1,21 @@
 //! Whether a frame is worth zstd's attempt. Films, archives and ciphertexts come by the gigabyte, and trying each frame in
 //! vain costs as much as sealing it.
 //!
-//! The answer is a function of the object's bytes alone, or the same object would get two manifests: one frame in eight is
-//! always tried, and its seven followers are not if it did not shrink *and* they look as it did: every byte value about
+//! The answer is a function of the object's bytes alone, or the same object would get two manifests: one frame in 32 is
+//! always tried, and those that follow it are not if it did not shrink *and* they look as it did: every byte value about
 //! equally often. What this can lose is an occasional repetition, within one frame, of bytes that look random, beside a
 //! frame without any.
 
-/// Frames that go by their first one's result.
-pub(crate) const TRIED_EVERY: u64 = 8;
+use crate::table::FRAMES_PER_PAGE;
 
-/// Pieces are looked at, evenly spread, so that a frame with a tenth of text in it does not pass.
-const PIECES: usize = 256;
-const PIECE_LEN: usize = 64;
+/// Frames that go by their first one's result.
+pub(crate) const TRIED_EVERY: u64 = 32;
+const _: () = assert!(FRAMES_PER_PAGE.is_multiple_of(TRIED_EVERY), "a page ends where such a run of frames ends");
+
+/// Pieces are looked at, evenly spread, so that a frame with a tenth of text in it does not pass. Each is a wait for
+/// memory: few and long ones cost a third of many short ones.
+const PIECES: usize = 64;
+const PIECE_LEN: usize = 256;
 
 /// χ² of the byte values, 255 degrees of freedom: noise exceeds it once in 25,000 frames, and then is tried like any other.
 const CHI_SQUARED_MAX: u64 = 350;
@@ -22,14 +26,18 @@ pub(crate) fn looks_random(plain: &[u8]) -> bool {
     if stride < PIECE_LEN {
         return false;
     }
-    let mut counts = [0u64; 256];
+    // Four tables: neighbours that are equal do not wait for each other.
+    let mut counts = [[0u32; 256]; 4];
     for piece in plain.chunks_exact(stride).take(PIECES) {
-        piece[..PIECE_LEN].iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        for four in piece[..PIECE_LEN].as_chunks::<4>().0 {
+            counts.iter_mut().zip(four).for_each(|(counts, byte)| counts[usize::from(*byte)] += 1);
+        }
     }
+    let count = |byte: usize| counts.iter().map(|counts| u64::from(counts[byte])).sum::<u64>();
     // Σ (count − mean)² / mean, without the division.
     const SAMPLES: u64 = (PIECES * PIECE_LEN) as u64;
     const MEAN: u64 = SAMPLES / 256;
-    counts.iter().map(|count| count.abs_diff(MEAN).pow(2)).sum::<u64>() <= CHI_SQUARED_MAX * MEAN
+    (0..256).map(|byte| count(byte).abs_diff(MEAN).pow(2)).sum::<u64>() <= CHI_SQUARED_MAX * MEAN
 }
 
 #[cfg(test)]
@@ -89,9 +97,9 @@ mod tests {
         assert_eq!(codecs(&after_noise, 1), [Raw, Raw, Zstd, Raw, Raw]);
         let after_text = [text, one(1), twice.clone(), one(2)];
         assert_eq!(codecs(&after_text, 1), [Zstd, Raw, Zstd, Raw]);
-        // The ninth frame is a first one again.
-        let ninth: Vec<Vec<u8>> = (0..8).map(one).chain([twice.clone(), twice]).collect();
-        assert_eq!(codecs(&ninth, 1)[8..], [Zstd, Zstd]);
+        // After TRIED_EVERY frames comes a first one again.
+        let again: Vec<Vec<u8>> = (0..TRIED_EVERY as u8).map(one).chain([twice.clone(), twice]).collect();
+        assert_eq!(codecs(&again, 1)[TRIED_EVERY as usize..], [Zstd, Zstd]);
     }
 
     #[test]

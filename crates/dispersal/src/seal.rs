@@ -230,7 +230,7 @@ impl Sealer {
 
     /// Whether zstd is to be tried on the next frame: see [`crate::noise`].
     fn worth_trying(&self, plain: &[u8]) -> bool {
-        // The first of its eight, among the entries of the page in the making: pages are whole eights.
+        // The first of its run, among the entries of the page in the making.
         let first = (self.state.next - self.state.next % TRIED_EVERY) % FRAMES_PER_PAGE;
         let at = first as usize * ENTRY_LEN;
         let followed = self.state.entries.get(at..at + ENTRY_LEN);
