@@ -46,14 +46,10 @@ struct Spare {
 
 impl Spare {
     fn keep(&mut self, segment: EncodedSegment) {
-        let data = usize::from(segment.geometry.code().data());
-        let mut shards = segment.shards.into_iter().map(|shard| shard.bytes);
-        let (mut front, mut back): (Vec<_>, Vec<_>) = (shards.by_ref().take(data).collect(), shards.collect());
-        // The first slice of each buffer, alone, is the buffer.
-        front.truncate(1);
-        back.truncate(1);
-        self.data.extend(front.pop().map(Vec::from));
-        self.parity.extend(back.pop().map(Vec::from));
+        drop(segment.shards);
+        let (data, parity) = segment.buffers.take_back();
+        self.data.extend(data);
+        self.parity.extend(parity);
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::{hint::black_box, process::ExitCode};
 
-use bytes::Bytes;
 use holdfast_dispersal::{
     Coder, CpuPath, CutSegment, Description, EncodedSegment, Encoder, ObjectKey, PlacementSecret, RunSalt,
     SEGMENT_LEN_DEFAULT, Sealer, SegmentCutter,
@@ -104,13 +103,9 @@ struct Spare {
 
 impl Spare {
     fn take_back(&mut self, segment: EncodedSegment) {
-        let mut shards: Vec<Bytes> = segment.shards.into_iter().map(|shard| shard.bytes).collect();
-        let first = |mut slices: Vec<Bytes>| {
-            slices.truncate(1);
-            slices.pop().map(Vec::from).unwrap_or_default()
-        };
-        self.parity = first(shards.split_off(usize::from(segment.geometry.code().data())));
-        self.data = first(shards);
+        drop(segment.shards);
+        let (data, parity) = segment.buffers.take_back();
+        (self.data, self.parity) = (data.unwrap_or_default(), parity.unwrap_or_default());
     }
 }
 

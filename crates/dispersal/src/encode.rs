@@ -36,6 +36,25 @@ pub struct EncodedSegment {
     pub geometry: Geometry,
     /// All n, in order of their index.
     pub shards: Vec<EncodedShard>,
+    /// What the shards are slices of.
+    pub buffers: Buffers,
+}
+
+/// The two buffers that all shards of a segment are slices of, of which other segments can be made when the shards are
+/// gone: fresh pages cost the kernel as much as filling them.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers {
+    data: Bytes,
+    parity: Bytes,
+}
+
+impl Buffers {
+    /// The buffer for [`crate::SegmentCutter::reuse`] and that for [`Encoder::encode_into`], as long as they were, so
+    /// that nothing has to be zeroed again; `None` for one of which a slice is held somewhere.
+    pub fn take_back(self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let whole = |buffer: Bytes| buffer.is_unique().then(|| Vec::from(buffer));
+        (whole(self.data), whole(self.parity))
+    }
 }
 
 impl EncodedSegment {
@@ -115,7 +134,8 @@ impl Encoder {
             id,
             bytes: if place < k { slice(&data, place) } else { slice(&parity, place - k) },
         };
-        Ok(EncodedSegment { root, geometry, shards: ids.into_iter().enumerate().map(shard).collect() })
+        let shards = ids.into_iter().enumerate().map(shard).collect();
+        Ok(EncodedSegment { root, geometry, shards, buffers: Buffers { data, parity } })
     }
 }
 

@@ -73,7 +73,7 @@ mod table;
 pub use cipher::TAG_LEN;
 pub use coder::Coder;
 pub use cut::{CutSegment, Piece, SEGMENT_EXTENTS_MAX, SEGMENT_LEN_DEFAULT, SegmentCutter};
-pub use encode::{EncodedSegment, EncodedShard, Encoder};
+pub use encode::{Buffers, EncodedSegment, EncodedShard, Encoder};
 pub use extent::{ExtentError, ExtentMap, StreamPart};
 pub use frame::{Codec, FRAME_SEALED_LEN_MAX, SUITE, SealedFrame};
 pub use geometry::{Geometry, PartRange, SegmentError};

@@ -4,7 +4,7 @@
 use std::{fs, io::Write, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use holdfast_dispersal::{EncodedSegment, Encoder, OwnerKey, PlacementSecret, SegmentBinding, WrappedKey};
+use holdfast_dispersal::{Buffers, EncodedSegment, Encoder, OwnerKey, PlacementSecret, SegmentBinding, WrappedKey};
 use holdfast_types::{Root, Seed, SegmentId};
 use holdfast_wire::convert::{SegmentSpec, ShardCommitments, ShardWitness};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +23,7 @@ pub(super) struct Coded {
     /// Where it starts in the upload's sealed stream.
     pub(super) offset: u64,
     pub(super) shards: Vec<Bytes>,
+    pub(super) buffers: Buffers,
     pub(super) word: Word,
     /// What the journal is to be told; `None` when it knows.
     pub(super) snapshot: Option<Snapshot>,
@@ -106,7 +107,7 @@ impl Coder {
         };
         let shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
         let word = self.word(&shards)?;
-        Ok(Coded { spec, offset, shards, word, snapshot: Some(snapshot), room })
+        Ok(Coded { spec, offset, shards, buffers: encoded.buffers, word, snapshot: Some(snapshot), room })
     }
 
     /// Codes a segment of an earlier run again: from the same bytes and secret, so with the same names.
@@ -134,7 +135,7 @@ impl Coder {
         }
         let shards: Vec<Bytes> = encoded.shards.into_iter().map(|shard| shard.bytes).collect();
         let word = self.word(&shards)?;
-        Ok(Coded { spec, offset: spooled.offset, shards, word, snapshot: None, room })
+        Ok(Coded { spec, offset: spooled.offset, shards, buffers: encoded.buffers, word, snapshot: None, room })
     }
 }
 

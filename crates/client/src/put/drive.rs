@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::stream;
+use holdfast_dispersal::Buffers;
 use holdfast_protocol::{
     effect::Token,
     message::{Receipt, SendFailure},
@@ -140,6 +141,7 @@ struct Live {
     spec: SegmentSpec,
     offset: u64,
     shards: Vec<Bytes>,
+    buffers: Buffers,
     word: Word,
     places: Vec<ShardAssignment>,
     _room: OwnedSemaphorePermit,
@@ -211,14 +213,14 @@ impl Driver<'_> {
 
     /// Writes a segment down before anybody hears of it.
     fn take(&mut self, coded: Coded) -> Result<Event, ClientError> {
-        let Coded { spec, offset, shards, word, snapshot, room } = coded;
+        let Coded { spec, offset, shards, buffers, word, snapshot, room } = coded;
         self.done.committed_bytes += word.committed.0;
         self.done.commit_seconds += word.committed.1;
         if let Some(snapshot) = snapshot {
             self.journal.cut(snapshot, Spooled::of(offset, &spec))?;
         }
         let event = Event::Segment { id: spec.id, shards: spec.shards.clone(), shard_len: spec.shard_len };
-        self.live.insert(spec.id, Live { spec, offset, shards, word, places: Vec::new(), _room: room });
+        self.live.insert(spec.id, Live { spec, offset, shards, buffers, word, places: Vec::new(), _room: room });
         Ok(event)
     }
 
@@ -261,7 +263,8 @@ impl Driver<'_> {
             }
             Effect::Release { segment, owed } => {
                 if let Some(live) = self.live.remove(&segment) {
-                    self.upload.spare.take_back(live.shards, usize::from(self.upload.terms.code.data()));
+                    drop(live.shards);
+                    self.upload.spare.take_back(live.buffers);
                 }
                 self.journal.durable(segment)?;
                 self.done.segments += 1;

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
+use holdfast_dispersal::Buffers;
 
 /// Buffers kept at most: as many as there are segments at once.
 const KEPT_MAX: usize = super::SEGMENTS_AT_ONCE as usize;
@@ -19,15 +19,11 @@ fn take(shelf: &Mutex<Vec<Vec<u8>>>) -> Option<Vec<u8>> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
-fn put(shelf: &Mutex<Vec<Vec<u8>>>, mut slices: impl Iterator<Item = Bytes>) {
-    let Some(first) = slices.next() else { return };
-    drop(slices);
-    // A slice somewhere else holds the buffer yet, a call that was cancelled perhaps: it goes with that.
-    if first.is_unique() {
-        let mut kept = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX {
-            kept.push(Vec::from(first));
-        }
+fn put(shelf: &Mutex<Vec<Vec<u8>>>, buffer: Option<Vec<u8>>) {
+    let Some(buffer) = buffer else { return };
+    let mut kept = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < KEPT_MAX {
+        kept.push(buffer);
     }
 }
 
@@ -40,40 +36,46 @@ impl Spare {
         take(&self.parity)
     }
 
-    /// Takes the buffers of a segment back: `shards` are slices of two, the first `k` of one.
-    pub(super) fn take_back(&self, mut shards: Vec<Bytes>, k: usize) {
-        let parity = shards.split_off(k.min(shards.len()));
-        put(&self.data, shards.into_iter());
-        put(&self.parity, parity.into_iter());
+    /// Takes the buffers of a segment back, but one that somebody holds a slice of yet, a call that was cancelled
+    /// perhaps: that goes with the slice.
+    pub(super) fn take_back(&self, buffers: Buffers) {
+        let (data, parity) = buffers.take_back();
+        put(&self.data, data);
+        put(&self.parity, parity);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use holdfast_dispersal::{EncodedSegment, Encoder, PlacementSecret};
+    use holdfast_types::Code;
+
     use super::*;
 
-    fn slices(buffer: Vec<u8>) -> Vec<Bytes> {
-        let (whole, len) = (Bytes::from(buffer), 10);
-        (0..whole.len() / len).map(|at| whole.slice(at * len..(at + 1) * len)).collect()
+    fn segment(spare: &Spare) -> EncodedSegment {
+        let code = Code::new(4, 2).unwrap();
+        let data = spare.data().unwrap_or_else(|| vec![1; 64 << 10]);
+        let parity = spare.parity().unwrap_or_default();
+        Encoder::new(code).encode_into(data, parity, &PlacementSecret::from_bytes([2; 32])).unwrap()
     }
 
     #[test]
-    fn a_buffer_comes_back_whole_and_only_when_nobody_holds_a_slice_of_it() {
+    fn a_buffer_comes_back_as_long_as_it_was_and_only_when_nobody_holds_a_slice_of_it() {
         let spare = Spare::default();
-        let (data, parity) = (vec![1; 40], vec![2; 20]);
-        let places = (data.as_ptr(), parity.as_ptr());
-        let shards = [slices(data), slices(parity)].concat();
-        let held = shards[3].clone();
-        spare.take_back(shards, 4);
+        let EncodedSegment { shards, buffers, .. } = segment(&spare);
+        let (places, held) = ([shards[0].bytes.as_ptr(), shards[4].bytes.as_ptr()], shards[3].clone());
+        drop(shards);
+        spare.take_back(buffers);
         assert_eq!(spare.data(), None);
         let parity = spare.parity().unwrap();
-        assert_eq!((parity.as_ptr(), parity.capacity()), (places.1, 20));
+        assert_eq!((parity.as_ptr(), parity.len()), (places[1], 32 << 10));
         drop(held);
-        let data = vec![1; 40];
-        let place = data.as_ptr();
-        let shards = [slices(data), slices(parity)].concat();
-        spare.take_back(shards, 4);
+
+        let EncodedSegment { shards, buffers, .. } = segment(&spare);
+        let place = shards[0].bytes.as_ptr();
+        drop(shards);
+        spare.take_back(buffers);
         let data = spare.data().unwrap();
-        assert_eq!((data.as_ptr(), data.capacity()), (place, 40));
+        assert_eq!((data.as_ptr(), data.len()), (place, 64 << 10));
     }
 }
