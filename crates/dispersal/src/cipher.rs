@@ -55,19 +55,24 @@ impl FrameCipher {
         sealed.expect("a frame is far below GCM's 64 GiB");
     }
 
-    /// The body of a sealed frame, beside it: whoever hashes the sealed bytes still needs them.
+    /// The body of a sealed frame, to `body`, whatever was in it: whoever hashes the sealed bytes still needs them. After
+    /// an error there is nothing in it.
     pub(crate) fn open(
         &self,
         index: FrameIndex,
         last: bool,
         associated: &[u8],
         sealed: &[u8],
-    ) -> Result<Vec<u8>, Forged> {
+        body: &mut Vec<u8>,
+    ) -> Result<(), Forged> {
         let (ciphertext, tag) = sealed.split_at_checked(sealed.len().saturating_sub(TAG_LEN)).ok_or(Forged)?;
         let nonce = Nonce::assume_unique_for_key(frame_nonce(index, last));
-        let mut body = vec![0; ciphertext.len()];
-        let opened = self.0.open_separate_gather(nonce, Aad::from(associated), ciphertext, tag, &mut body);
-        opened.map(|()| body).map_err(|_| Forged)
+        body.resize(ciphertext.len(), 0);
+        let opened = self.0.open_separate_gather(nonce, Aad::from(associated), ciphertext, tag, body);
+        opened.map_err(|_| {
+            body.clear();
+            Forged
+        })
     }
 }
 

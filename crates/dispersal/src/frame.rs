@@ -114,6 +114,8 @@ impl FrameSealer {
 pub(crate) struct FrameOpener {
     runs: Vec<(FrameIndex, FrameCipher)>,
     decompressor: Decompressor<'static>,
+    /// Of a frame that is to be unpacked.
+    body: Vec<u8>,
 }
 
 impl FrameOpener {
@@ -121,11 +123,11 @@ impl FrameOpener {
     pub(crate) fn new(key: &ObjectKey, runs: &[Run]) -> Result<Self, OpenError> {
         let cipher = |run: &Run| (run.first_frame, FrameCipher::new(&key.run_key(&run.salt)));
         let decompressor = Decompressor::new().map_err(|error| OpenError::Decompress(error.to_string()))?;
-        Ok(Self { runs: runs.iter().map(cipher).collect(), decompressor })
+        Ok(Self { runs: runs.iter().map(cipher).collect(), decompressor, body: Vec::new() })
     }
 
-    /// Opens the sealed bytes of `span`.
-    pub(crate) fn open(&mut self, span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    /// Opens the sealed bytes of `span`, to `plain`, whatever was in it. After an error nothing of it is to be given out.
+    pub(crate) fn open(&mut self, span: &FrameSpan, sealed: &[u8], plain: &mut Vec<u8>) -> Result<(), OpenError> {
         let refused = || OpenError::Frame { frame: span.index, sealed: span.sealed };
         if sealed.len() as u64 != span.sealed.len() {
             return Err(refused());
@@ -133,19 +135,18 @@ impl FrameOpener {
         let run = self.runs.partition_point(|(first, _)| *first <= span.index);
         let (_, cipher) = run.checked_sub(1).and_then(|place| self.runs.get(place)).ok_or_else(refused)?;
         let (last, plain_len) = (span.last, span.plain.len());
-        let body = cipher.open(span.index, last, &associated(span.codec, plain_len), sealed).map_err(|_| refused())?;
-        match span.codec {
-            Codec::Raw => Ok(body),
-            Codec::Zstd => self.decompress(span, &body),
-        }
+        let associated = associated(span.codec, plain_len);
+        let body = if span.codec == Codec::Raw { &mut *plain } else { &mut self.body };
+        cipher.open(span.index, last, &associated, sealed, body).map_err(|_| refused())?;
+        if span.codec == Codec::Zstd { self.decompress(span, plain) } else { Ok(()) }
     }
 
-    fn decompress(&mut self, span: &FrameSpan, body: &[u8]) -> Result<Vec<u8>, OpenError> {
+    fn decompress(&mut self, span: &FrameSpan, plain: &mut Vec<u8>) -> Result<(), OpenError> {
         // A bomb: a body of a few bytes that unpacks to gigabytes. The buffer is the bound, and it
         // never has more than a frame.
-        let mut plain = vec![0; span.plain.len().min(FRAME_LEN) as usize];
-        match self.decompressor.decompress_to_buffer(body, plain.as_mut_slice()) {
-            Ok(len) if len == plain.len() => Ok(plain),
+        plain.resize(span.plain.len().min(FRAME_LEN) as usize, 0);
+        match self.decompressor.decompress_to_buffer(&self.body, plain.as_mut_slice()) {
+            Ok(len) if len == plain.len() => Ok(()),
             Ok(len) => {
                 Err(OpenError::Unpacked { frame: span.index, expected: span.plain.len(), got: format!("{len}") })
             }
@@ -178,8 +179,15 @@ mod tests {
         (codec, out)
     }
 
-    fn opener() -> FrameOpener {
-        FrameOpener::new(&ObjectKey::from_bytes([1; 32]), &runs()).unwrap()
+    fn opened(span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let mut opener = FrameOpener::new(&ObjectKey::from_bytes([1; 32]), &runs()).unwrap();
+        // What was in the buffer before, less or more than the frame, is not of it.
+        let [less, more] = [5, 2 << 20].map(|len| {
+            let mut plain = vec![9; len];
+            opener.open(span, sealed, &mut plain).map(|()| plain)
+        });
+        assert_eq!(less, more);
+        more
     }
 
     fn at(index: u64, last: bool, codec: Codec, sealed: &[u8], plain: u64) -> FrameSpan {
@@ -191,9 +199,8 @@ mod tests {
     fn a_frame_opens_only_in_its_place() {
         let (codec, bytes) = sealed(5, false, b"some frame");
         assert_eq!(codec, Codec::Raw);
-        let mut opener = opener();
         let good = at(5, false, codec, &bytes, 10);
-        assert_eq!(opener.open(&good, &bytes).unwrap(), b"some frame");
+        assert_eq!(opened(&good, &bytes).unwrap(), b"some frame");
         let misplaced = [
             FrameSpan { index: FrameIndex(6), ..good },
             FrameSpan { last: true, ..good },
@@ -201,12 +208,12 @@ mod tests {
             FrameSpan { plain: ByteRange::first(11), ..good },
         ];
         for span in misplaced {
-            assert!(matches!(opener.open(&span, &bytes), Err(OpenError::Frame { .. })), "{span:?}");
+            assert!(matches!(opened(&span, &bytes), Err(OpenError::Frame { .. })), "{span:?}");
         }
         for place in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[place] ^= 1;
-            assert!(opener.open(&good, &bad).is_err(), "byte {place}");
+            assert!(opened(&good, &bad).is_err(), "byte {place}");
         }
     }
 
@@ -216,7 +223,7 @@ mod tests {
         let (codec, bytes) = sealed(0, true, &zeros);
         assert_eq!(codec, Codec::Zstd);
         assert!(bytes.len() < 1000);
-        assert_eq!(opener().open(&at(0, true, codec, &bytes, FRAME_LEN), &bytes).unwrap(), zeros);
+        assert_eq!(opened(&at(0, true, codec, &bytes, FRAME_LEN), &bytes).unwrap(), zeros);
         let (codec, bytes) = sealed(0, true, b"");
         assert_eq!((codec, bytes.len()), (Codec::Raw, TAG_LEN));
     }
@@ -229,11 +236,11 @@ mod tests {
             out
         };
         let bytes = sealed(&zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap(), FRAME_LEN);
-        let error = opener().open(&at(0, true, Codec::Zstd, &bytes, FRAME_LEN), &bytes).unwrap_err();
+        let error = opened(&at(0, true, Codec::Zstd, &bytes, FRAME_LEN), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
         // And one that unpacks to less than it says.
         let bytes = sealed(&zstd::bulk::compress(&[0; 1000], 1).unwrap(), 2000);
-        let error = opener().open(&at(0, true, Codec::Zstd, &bytes, 2000), &bytes).unwrap_err();
+        let error = opened(&at(0, true, Codec::Zstd, &bytes, 2000), &bytes).unwrap_err();
         assert!(matches!(error, OpenError::Unpacked { .. }), "{error}");
     }
 }

@@ -78,7 +78,7 @@ pub use extent::{ExtentError, ExtentMap, StreamPart};
 pub use frame::{Codec, FRAME_SEALED_LEN_MAX, SUITE, SealedFrame};
 pub use geometry::{Geometry, PartRange, SegmentError};
 pub use key::{KEY_LEN, KeyCommitment, ObjectKey, PlacementSecret, RunSalt};
-pub use mask::Masks;
+pub use mask::{Mask, Masks};
 pub use open::{OpenError, Opener};
 pub use owner::{OwnerKey, UnwrapError, WRAPPED_LEN, WrappedKey};
 pub use read::{Fetch, ReadPlan, STRIP_LEN, SegmentRead};

@@ -14,6 +14,22 @@ pub struct Masks {
     code: Code,
 }
 
+/// The mask of one shard.
+pub struct Mask(Keystream);
+
+impl Mask {
+    /// Masks, or unmasks, the bytes of the shard that start at `offset` of it.
+    pub fn apply(&self, offset: u64, bytes: &mut [u8]) {
+        self.0.apply(offset, bytes);
+    }
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask(..)")
+    }
+}
+
 impl Masks {
     /// The masks that `secret` gives the segment with this root under this code.
     pub fn new(secret: PlacementSecret, root: SegmentRoot, code: Code) -> Self {
@@ -27,8 +43,8 @@ impl Masks {
     }
 
     /// The mask of one shard, for whoever applies it piece by piece.
-    pub(crate) fn of(&self, shard: ShardIndex) -> Keystream {
-        Keystream::new(&self.secret.mask_key(&self.root, self.code, shard))
+    pub fn of(&self, shard: ShardIndex) -> Mask {
+        Mask(Keystream::new(&self.secret.mask_key(&self.root, self.code, shard)))
     }
 
     /// The segment that these masks belong to.

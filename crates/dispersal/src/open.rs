@@ -118,7 +118,10 @@ pub struct Opener {
     next: FrameIndex,
     end: FrameIndex,
     at: u64,
+    /// A frame that came in part.
     buffer: Vec<u8>,
+    /// The last frame, opened.
+    plain: Vec<u8>,
     root: Option<StreamRoot>,
 }
 
@@ -155,6 +158,7 @@ impl Opener {
             end: FrameIndex(end),
             at: 0,
             buffer: Vec::new(),
+            plain: Vec::new(),
             root: (range == whole).then(StreamRoot::default),
             index,
         })
@@ -223,22 +227,40 @@ impl Opener {
         self.table.span_at(frame, start).ok_or_else(missing)
     }
 
-    /// Takes the next bytes of the sealed range; gives the object's bytes of each frame they complete.
+    /// [`Opener::push_with`], the frames copied.
     ///
-    /// After [`OpenError::Frame`], nothing of that frame or behind it is kept: read it again from other
-    /// shards, and go on from [`Opener::position`]. What earlier frames of the same call gave is lost
-    /// with the error, so a reader that wants to go on feeds at most the rest of one frame at a time.
-    pub fn push(&mut self, mut sealed: &[u8]) -> Result<Vec<Vec<u8>>, OpenError> {
+    /// # Errors
+    /// As there; what earlier frames of the same call gave is lost with the error, so a reader that wants to go on feeds
+    /// at most the rest of one frame at a time.
+    pub fn push(&mut self, sealed: &[u8]) -> Result<Vec<Vec<u8>>, OpenError> {
         let mut out = Vec::new();
+        self.push_with(sealed, |plain| {
+            out.push(plain.to_vec());
+            Ok::<_, OpenError>(())
+        })?;
+        Ok(out)
+    }
+
+    /// Takes the next bytes of the sealed range; gives `sink` the object's bytes of each frame they complete, in order.
+    ///
+    /// # Errors
+    /// After [`OpenError::Frame`], nothing of that frame or behind it is kept: read it again from other shards, and go on
+    /// from [`Opener::position`]. The sink's own error ends the call, too; the frame that it was given counts as given.
+    pub fn push_with<E: From<OpenError>>(
+        &mut self,
+        mut sealed: &[u8],
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         while !sealed.is_empty() {
             if self.next == self.end {
-                return Err(OpenError::TooMuch(0));
+                return Err(OpenError::TooMuch(0).into());
             }
             let span = self.next_span()?;
             let len = span.sealed.len() as usize;
             if self.buffer.is_empty() && sealed.len() >= len {
                 let (frame, rest) = sealed.split_at(len);
-                out.push(self.open(&span, frame)?);
+                let wanted = self.open(&span, frame)?;
+                sink(&self.plain[wanted])?;
                 sealed = rest;
                 continue;
             }
@@ -248,12 +270,13 @@ impl Opener {
             if self.buffer.len() == len {
                 // If it does not open, the buffer stays empty: that frame comes again.
                 let frame = std::mem::take(&mut self.buffer);
-                out.push(self.open(&span, &frame)?);
+                let wanted = self.open(&span, &frame)?;
                 self.buffer = frame;
                 self.buffer.clear();
+                sink(&self.plain[wanted])?;
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     /// The next byte of the object's sealed stream that [`Opener::push`] takes; the end of the sealed
@@ -270,19 +293,20 @@ impl Opener {
         self.span(self.next, (self.at > 0).then_some(self.at))
     }
 
-    fn open(&mut self, span: &FrameSpan, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let mut plain = self.frames.open(span, sealed)?;
+    /// Opens a frame, to `self.plain`; gives where in it the bytes are that are wanted.
+    fn open(&mut self, span: &FrameSpan, sealed: &[u8]) -> Result<std::ops::Range<usize>, OpenError> {
+        self.frames.open(span, sealed, &mut self.plain)?;
         // Only now: a frame that did not open is read again, and must not be in the root.
         if let Some(root) = &mut self.root {
             root.absorb(sealed);
         }
         (self.next, self.at) = (FrameIndex(self.next.0 + 1), span.sealed.end());
-        let wanted = span.plain.intersect(self.range);
-        if wanted != span.plain {
-            plain.truncate((wanted.end() - span.plain.start()) as usize);
-            plain.drain(..(wanted.start() - span.plain.start()) as usize);
+        let (wanted, start) = (span.plain.intersect(self.range), span.plain.start());
+        // Of an empty object the one frame is empty, and so is what is wanted of it, wherever that begins.
+        if wanted.is_empty() {
+            return Ok(0..0);
         }
-        Ok(plain)
+        Ok((wanted.start() - start) as usize..(wanted.end() - start) as usize)
     }
 
     /// Ends the read: every frame came, and of a whole object, the root is the manifest's.

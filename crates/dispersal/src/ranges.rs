@@ -41,11 +41,6 @@ impl RangeSet {
     pub(crate) fn iter(&self) -> impl Iterator<Item = ByteRange> + '_ {
         self.0.iter().copied()
     }
-
-    /// From the first byte to the last; `None` when empty.
-    pub(crate) fn hull(&self) -> Option<ByteRange> {
-        ByteRange::new(self.0.first()?.start(), self.0.last()?.end())
-    }
 }
 
 #[cfg(test)]

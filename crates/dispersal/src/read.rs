@@ -142,19 +142,16 @@ impl Held {
 impl SegmentRead {
     /// Starts a read; `masks` are those of the plan's segment.
     pub fn new(plan: ReadPlan, masks: Masks) -> Self {
-        let mut read = Self { plan, masks, held: BTreeMap::new() };
-        read.make_room();
-        read
+        Self { plan, masks, held: BTreeMap::new() }
     }
 
-    fn make_room(&mut self) {
-        for shard in self.plan.fetches.chunk_by(|one, next| one.shard == next.shard) {
-            let mut set = RangeSet::default();
-            shard.iter().for_each(|fetch| set.insert(fetch.range));
-            if let (Some(first), Some(hull)) = (shard.first(), set.hull()) {
-                self.held.entry(first.shard).or_default().cover(hull);
-            }
-        }
+    /// All that is to be fetched of a shard, from the first byte to the last.
+    fn hull(&self, shard: ShardIndex) -> Option<ByteRange> {
+        let mut ranges = self.plan.fetches.iter().filter(|fetch| fetch.shard == shard).map(|fetch| fetch.range);
+        let first = ranges.next()?;
+        let (start, end) = ranges
+            .fold((first.start(), first.end()), |(start, end), range| (start.min(range.start()), end.max(range.end())));
+        ByteRange::new(start, end)
     }
 
     /// Takes verified, masked bytes of `shard` that start at `offset` of it, in any order.
@@ -164,14 +161,36 @@ impl SegmentRead {
             return Err(SegmentError::Unasked { expected: self.expectation(), shard, range: ByteRange::first(len) });
         };
         let asked = self.plan.fetches.iter().any(|fetch| fetch.shard == shard && fetch.range.contains(range));
-        let held = self.held.get_mut(&shard).filter(|_| asked);
-        let Some(held) = held else {
+        let Some(hull) = self.hull(shard).filter(|_| asked) else {
             return Err(SegmentError::Unasked { expected: self.expectation(), shard, range });
         };
+        let held = self.held.entry(shard).or_default();
+        held.cover(hull);
         let from = (offset - held.start) as usize;
         let place = &mut held.bytes[from..from + bytes.len()];
         place.copy_from_slice(bytes);
         self.masks.apply(shard, offset, place);
+        held.have.insert(range);
+        Ok(())
+    }
+
+    /// As [`SegmentRead::absorb`] of bytes that are unmasked already: all that was asked of the shard from `offset` on, and
+    /// perhaps more. They are kept where they are, if nothing else of the shard came before.
+    pub fn absorb_unmasked(&mut self, shard: ShardIndex, offset: u64, bytes: Vec<u8>) -> Result<(), SegmentError> {
+        let len = bytes.len() as u64;
+        let range = ByteRange::at(offset, len)
+            .filter(|range| self.plan.fetches.iter().any(|fetch| fetch.shard == shard && range.contains(fetch.range)));
+        let Some(range) = range else {
+            return Err(SegmentError::Unasked { expected: self.expectation(), shard, range: ByteRange::first(len) });
+        };
+        let held = self.held.entry(shard).or_default();
+        if held.bytes.is_empty() {
+            (held.start, held.bytes) = (offset, bytes);
+        } else {
+            held.cover(range);
+            let from = (offset - held.start) as usize;
+            held.bytes[from..from + bytes.len()].copy_from_slice(&bytes);
+        }
         held.have.insert(range);
         Ok(())
     }
@@ -199,7 +218,6 @@ impl SegmentRead {
     pub fn replan(&mut self, available: &[ShardIndex]) -> Result<Vec<Fetch>, SegmentError> {
         self.plan = ReadPlan::new(self.plan.geometry, self.plan.range, available)?;
         self.held.retain(|shard, _| available.contains(shard));
-        self.make_room();
         Ok(self.wanted())
     }
 

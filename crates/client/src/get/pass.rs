@@ -1,9 +1,9 @@
-//! One pass over what is left of a get: parts in order, the next one being fetched while this one is
-//! put together, opened and written.
+//! One pass over what is left of a get: parts in order, the next two being fetched while this one is put together, opened
+//! and written. With one on its way the processors would wait whenever its last shard does.
 
 use std::{collections::VecDeque, io::Write};
 
-use holdfast_dispersal::{OpenError, Opener};
+use holdfast_dispersal::{OpenError, Opener, SEGMENT_LEN_DEFAULT};
 use holdfast_protocol::get::Mode;
 use holdfast_types::{ByteRange, SegmentId};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -18,6 +18,9 @@ use crate::ClientError;
 /// Parts whose segments are remembered, for a frame that does not open: a frame lies in one segment, if
 /// a client like this one cut it.
 const REMEMBERED: usize = 8;
+
+/// Bytes of parts under way at most, but for one that is longer by itself: two segments on their way, and one being opened.
+const UNDER_WAY_MAX: u64 = 3 * SEGMENT_LEN_DEFAULT;
 
 /// Why a pass ended early. What it wrote until then is right.
 pub(super) enum Broken {
@@ -42,7 +45,12 @@ pub(super) struct Pass<'a, W> {
     recent: VecDeque<(ByteRange, SegmentId, Mode)>,
 }
 
-type Ahead = JoinHandle<Result<Fetched, ClientError>>;
+/// A part being fetched. Nobody waits for one that is dropped: it has nothing more to do.
+struct Ahead {
+    task: JoinHandle<Result<Fetched, ClientError>>,
+    /// Bytes that it will hold.
+    len: u64,
+}
 
 impl<'a, W: Write + Send + 'static> Pass<'a, W> {
     pub(super) fn new(get: &'a Get, opener: Opener, tally: &'a mut Tally, sink: W) -> Self {
@@ -63,19 +71,22 @@ impl<'a, W: Write + Send + 'static> Pass<'a, W> {
         };
         let (client, object) = (&self.get.client, self.get.object.id);
         let mut places = Places::locate(&client.auditor, client.owner.clone(), object, sealed).await?;
-        let mut ahead = self.fetch(places.next().await?);
-        while let Some(fetching) = ahead.take() {
-            let fetching = AbortOnDrop(fetching);
-            let next = places.next().await?;
-            let fetched = fetching.join().await?;
-            ahead = self.fetch(next);
-            let done = self.write(fetched).await;
-            if done.is_err()
-                && let Some(fetching) = ahead.take()
-            {
-                fetching.abort();
+        let (mut ahead, mut under_way, mut next) = (VecDeque::new(), 0, places.next().await?);
+        loop {
+            while let Some(part) = next.take() {
+                let len = part.in_segment.len();
+                if under_way > 0 && under_way + len > UNDER_WAY_MAX {
+                    next = Some(part);
+                    break;
+                }
+                under_way += len;
+                ahead.push_back(self.fetch(part));
+                next = places.next().await?;
             }
-            done?;
+            let Some(mut first) = ahead.pop_front() else { break };
+            let fetched = first.join().await?;
+            self.write(fetched).await?;
+            under_way -= first.len;
         }
         match self.opener.take().map(Opener::finish) {
             Some(Err(error)) => Err(self.get.open_error(error).into()),
@@ -83,11 +94,12 @@ impl<'a, W: Write + Send + 'static> Pass<'a, W> {
         }
     }
 
-    fn fetch(&self, part: Option<Part>) -> Option<Ahead> {
-        let part = part?;
+    fn fetch(&self, part: Part) -> Ahead {
         let suspected = self.get.suspected.contains(&part.place.id);
         let mode = Mode::choose(part.place.geometry, part.in_segment, suspected);
-        Some(tokio::spawn(segment::read(self.get.client.links.clone(), part, mode, self.get.patience.clone())))
+        let len = part.in_segment.len();
+        let read = segment::read(self.get.client.links.clone(), part, mode, self.get.patience.clone());
+        Ahead { task: tokio::spawn(read), len }
     }
 
     /// Puts a part together, opens it and writes what comes out.
@@ -152,25 +164,28 @@ enum Stop {
     Open(OpenError),
 }
 
+impl From<OpenError> for Stop {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
 fn open(opener: &mut Opener, sink: &mut impl Write, sealed: &[u8], written: &mut u64) -> Result<(), Stop> {
-    for plain in opener.push(sealed).map_err(Stop::Open)? {
-        sink.write_all(&plain).map_err(Stop::Sink)?;
+    opener.push_with(sealed, |plain| {
+        sink.write_all(plain).map_err(Stop::Sink)?;
         *written += plain.len() as u64;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// A task that nobody waits for any more has nothing to do.
-struct AbortOnDrop(Ahead);
-
-impl AbortOnDrop {
-    async fn join(mut self) -> Result<Fetched, ClientError> {
-        (&mut self.0).await.map_err(|error| ClientError::Bug(error.to_string()))?
+impl Ahead {
+    async fn join(&mut self) -> Result<Fetched, ClientError> {
+        (&mut self.task).await.map_err(|error| ClientError::Bug(error.to_string()))?
     }
 }
 
-impl Drop for AbortOnDrop {
+impl Drop for Ahead {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }

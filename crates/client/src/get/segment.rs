@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use holdfast_dispersal::{ReadPlan, SegmentRead};
 use holdfast_protocol::{
     effect::Token,
@@ -15,11 +14,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::{MetShard, fetch::fetch, places::Part};
 use crate::{ClientError, Links, clock::Clock};
 
-/// Bytes of one shard as they came, masked: pieces in order, which are together the range.
+/// Bytes of one shard, unmasked, from `start` of it on.
 struct Came {
     shard: ShardIndex,
-    range: ByteRange,
-    pieces: Vec<Bytes>,
+    start: u64,
+    bytes: Vec<u8>,
 }
 
 /// The bytes of a part, ready to be put together.
@@ -46,24 +45,17 @@ impl Fetched {
         shards.len() as u64
     }
 
-    /// Unmasks and decodes; gives the sealed bytes in order. Blocks. Each piece is dropped once it is
-    /// taken in, so that little is held twice.
+    /// Decodes what must be; gives the sealed bytes in order. Blocks.
     pub(super) fn assemble(self, sink: impl FnMut(&[u8])) -> Result<(), ClientError> {
         let Self { part, plan, came, .. } = self;
         let fetches = plan.fetches().to_vec();
         let mut read = SegmentRead::new(plan, part.place.masks.clone());
-        for Came { shard, range, pieces } in came {
-            let mut at = range.start();
-            for piece in pieces {
-                let here = ByteRange::at(at, piece.len() as u64).unwrap_or(ByteRange::first(0));
-                for fetch in fetches.iter().filter(|fetch| fetch.shard == shard) {
-                    let wanted = here.intersect(fetch.range);
-                    if !wanted.is_empty() {
-                        let from = (wanted.start() - at) as usize;
-                        read.absorb(shard, wanted.start(), &piece[from..from + wanted.len() as usize])?;
-                    }
-                }
-                at = here.end();
+        for Came { shard, start, bytes } in came {
+            // Not what came of a shard that the plan does without: there was a hedge, and the other was first.
+            let end = start + bytes.len() as u64;
+            let holds = |range: ByteRange| start <= range.start() && range.end() <= end;
+            if fetches.iter().any(|fetch| fetch.shard == shard && holds(fetch.range)) {
+                read.absorb_unmasked(shard, start, bytes)?;
             }
         }
         Ok(read.read(sink)?)
@@ -106,7 +98,7 @@ struct Reading<'a> {
     links: Links,
     part: &'a Part,
     machine: SegmentGet,
-    tasks: JoinSet<(Token, Result<Vec<Bytes>, Trouble>)>,
+    tasks: JoinSet<(Token, Result<Vec<u8>, Trouble>)>,
     flying: BTreeMap<Token, (ShardIndex, ByteRange, AbortHandle)>,
     came: BTreeMap<Token, Came>,
     bytes: u64,
@@ -155,18 +147,18 @@ impl Reading<'_> {
 
     fn fetch(&mut self, token: Token, shard: ShardIndex, range: ByteRange, verify: bool) -> Result<(), ClientError> {
         let (links, location) = (self.links.clone(), self.location(shard)?.clone());
-        let len = self.part.place.geometry.shard_len();
-        let handle = self.tasks.spawn(async move { (token, fetch(&links, &location, len, range, verify).await) });
+        let (len, mask) = (self.part.place.geometry.shard_len(), self.part.place.masks.of(shard));
+        let handle = self.tasks.spawn(async move { (token, fetch(&links, &location, len, range, mask, verify).await) });
         self.flying.insert(token, (shard, range, handle));
         Ok(())
     }
 
-    fn told(&mut self, token: Token, reply: Result<Vec<Bytes>, Trouble>) -> Event {
+    fn told(&mut self, token: Token, reply: Result<Vec<u8>, Trouble>) -> Event {
         let Some((shard, range, _)) = self.flying.remove(&token) else { return Event::Tick };
         match reply {
-            Ok(pieces) => {
+            Ok(bytes) => {
                 self.bytes += range.len();
-                self.came.insert(token, Came { shard, range, pieces });
+                self.came.insert(token, Came { shard, start: range.start(), bytes });
                 Event::Came(token)
             }
             Err(trouble) => {

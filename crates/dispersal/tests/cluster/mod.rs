@@ -54,7 +54,25 @@ impl StoredSegment {
                 read.absorb(fetch.shard, start, &self.shard(fetch.shard)[start as usize..end as usize])?;
             }
         }
-        Ok((read.to_vec()?, wanted))
+        let bytes = read.to_vec()?;
+        assert!(self.read_unmasked(range)? == bytes, "whoever unmasks");
+        Ok((bytes, wanted))
+    }
+
+    /// The same from bytes that the caller unmasked, each fetch with something around it.
+    fn read_unmasked(&self, range: ByteRange) -> Result<Vec<u8>, SegmentError> {
+        let plan = ReadPlan::new(self.geometry, range, &self.good())?;
+        let mut read = SegmentRead::new(plan, self.masks.clone());
+        for fetch in read.wanted() {
+            let shard = self.shard(fetch.shard);
+            let (start, end) = (fetch.range.start().saturating_sub(7), (fetch.range.end() + 9).min(shard.len() as u64));
+            let mut bytes = shard[start as usize..end as usize].to_vec();
+            self.masks.of(fetch.shard).apply(start, &mut bytes);
+            let short = bytes[..(fetch.range.end() - start) as usize - 1].to_vec();
+            assert!(matches!(read.absorb_unmasked(fetch.shard, start, short), Err(SegmentError::Unasked { .. })));
+            read.absorb_unmasked(fetch.shard, start, bytes)?;
+        }
+        read.to_vec()
     }
 }
 
