@@ -247,6 +247,11 @@ impl SegmentRead {
         Ok(())
     }
 
+    /// The buffers of all that was taken, for other bytes.
+    pub fn into_buffers(self) -> impl Iterator<Item = Vec<u8>> {
+        self.held.into_values().map(|held| held.bytes)
+    }
+
     /// [`SegmentRead::read`] into one buffer.
     pub fn to_vec(&self) -> Result<Vec<u8>, SegmentError> {
         let mut out = Vec::with_capacity(self.plan.range.len() as usize);

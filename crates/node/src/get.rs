@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use holdfast_types::{ByteRange, ShardId};
-use holdfast_volume::{PIECE_LEN, Read};
+use holdfast_volume::{PIECE_LEN, VolumeError};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{GetPart, PIECE_SENT_MAX},
@@ -24,6 +24,12 @@ use crate::{
 const RUN_LEN: u64 = 8 * PIECE_LEN;
 /// Messages waiting for a slow caller at most; together about one read.
 const MESSAGES_MAX: usize = 4;
+
+/// What a read of the disk gave; what is damaged of it is zeros, and named.
+struct Read {
+    bytes: Bytes,
+    damaged: Vec<Range<u64>>,
+}
 
 pub(crate) type Messages = mpsc::Receiver<Result<GetShardResponse, Status>>;
 
@@ -77,9 +83,14 @@ async fn send(
 async fn read(state: &Arc<State>, shard: ShardId, range: Range<u64>) -> Result<Read, WireError> {
     let _turn = state.reads.clone().acquire_owned().await.map_err(|_| refusal::busy("reads"))?;
     state.served.now();
-    let reader = state.reader.clone();
-    let read = spawn_blocking(move || reader.read(&shard_key(&shard), range)).await;
-    read.map_err(|error| refusal::of_join(&error))?.map_err(|error| refusal::of_volume(&error))
+    let (reader, buffers) = (state.reader.clone(), state.buffers.clone());
+    let read = spawn_blocking(move || {
+        let mut bytes = buffers.take();
+        let damaged = reader.read_into(&shard_key(&shard), range, &mut bytes)?;
+        Ok(Read { bytes: buffers.lend(bytes), damaged })
+    });
+    let read = read.await.map_err(|error| refusal::of_join(&error))?;
+    read.map_err(|error: VolumeError| refusal::of_volume(&error))
 }
 
 fn good_bytes(part: &GetPart) -> u64 {
@@ -91,8 +102,8 @@ fn good_bytes(part: &GetPart) -> u64 {
 
 /// What was read from `at` on, as messages: good bytes as pieces, damaged ranges by name.
 fn parts(at: u64, read: Read) -> Vec<GetPart> {
-    let end = at + read.bytes.len() as u64;
-    let bytes = Bytes::from(read.bytes);
+    let Read { bytes, damaged } = read;
+    let end = at + bytes.len() as u64;
     let (mut parts, mut from) = (Vec::new(), at);
     let good = |parts: &mut Vec<GetPart>, good: Range<u64>| {
         for start in good.clone().step_by(PIECE_SENT_MAX) {
@@ -101,7 +112,7 @@ fn parts(at: u64, read: Read) -> Vec<GetPart> {
             parts.push(GetPart::Piece { offset: start, bytes });
         }
     };
-    for damaged in read.damaged {
+    for damaged in damaged {
         good(&mut parts, from..damaged.start);
         parts.extend(ByteRange::new(damaged.start, damaged.end).map(GetPart::Damaged));
         from = damaged.end;
@@ -121,9 +132,10 @@ mod tests {
         let mut bytes = vec![1; len as usize];
         damaged.iter().for_each(|range| bytes[range.start as usize..range.end as usize].fill(0));
         let mut at = 1_000;
-        for part in
-            parts(1_000, Read { bytes, damaged: damaged.iter().map(|r| r.start + 1_000..r.end + 1_000).collect() })
-        {
+        for part in parts(
+            1_000,
+            Read { bytes: bytes.into(), damaged: damaged.iter().map(|r| r.start + 1_000..r.end + 1_000).collect() },
+        ) {
             match part {
                 GetPart::Piece { offset, bytes } => {
                     assert_eq!(offset, at);

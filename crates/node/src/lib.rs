@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod commitments;
 pub mod config;
 mod content;

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     Checked, NodeError,
+    buffers::Buffers,
     commitments::{self, Desk, Presence, Tally},
     content::{META_AUDITOR, META_NODE},
     counts::{Counts, NodePage},
@@ -254,6 +255,7 @@ fn assemble(
         backlog,
         uploads: Arc::new(Semaphore::new(limits.uploads)),
         reads: Arc::new(Semaphore::new(limits.read_threads)),
+        buffers: Buffers::default(),
         challenges: Arc::new(Semaphore::new(limits.challenges)),
         served: Served::new(),
         rate: Rate::new(limits.challenge_rate),

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::{
+    buffers::Buffers,
     commitments::{Backlog, Desk, Tally},
     config::Limits,
     content::{ALL_KINDS, META_FENCE, META_GRANT},
@@ -53,6 +54,7 @@ pub(crate) struct State {
     pub(crate) backlog: Backlog,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
+    pub(crate) buffers: Buffers,
     pub(crate) challenges: Arc<Semaphore>,
     pub(crate) served: Served,
     pub(crate) rate: Rate,

@@ -14,7 +14,7 @@ const PIECE_PATIENCE: Duration = Duration::from_secs(15);
 /// A node that is busy without saying for how long.
 const BUSY_UNSAID: Millis = Millis(500);
 
-/// Reads `range` of a shard of `len` bytes and takes the mask off. With `verify`, which is for all of it, the bytes as they
+/// Reads `range` of a shard of `len` bytes to `bytes`, which is empty, and takes the mask off. With `verify`, which is for all of it, the bytes as they
 /// came have the shard's CID or are none.
 ///
 /// Each piece is hashed, copied and unmasked while it is in the processor's cache, and let go: whatever lengths a node sends
@@ -25,11 +25,11 @@ pub(super) async fn fetch(
     len: u64,
     range: ByteRange,
     mask: Mask,
+    mut bytes: Vec<u8>,
     verify: bool,
 ) -> Result<Vec<u8>, Trouble> {
     let link = links.to(at.node.id, &at.node.addresses).map_err(trouble)?;
     let mut reader = link.get(at.shard, len, range, at.grant, PIECE_PATIENCE).await.map_err(trouble)?;
-    let mut bytes = Vec::with_capacity(range.len() as usize);
     let mut hasher = blake3::Hasher::new();
     loop {
         match reader.next().await.map_err(trouble)? {

@@ -1,6 +1,7 @@
 //! A get: an object's bytes, or a range of them, to a sink, in order, each frame verified before a byte of
 //! it is written. What was met on the way is reported.
 
+mod buffers;
 mod fetch;
 mod pass;
 mod places;
@@ -18,6 +19,7 @@ use holdfast_protocol::get::{Met, Patience, Trouble};
 use holdfast_types::{ByteRange, NodeId, ObjectId, SegmentId, ShardId, ShardIndex};
 
 use crate::{Client, ClientError, Progress, auditor::is_passing, client::OpenedObject, clock::Clock};
+use buffers::Buffers;
 use pass::{Broken, Pass};
 
 /// Waits before a read that failed for want of shards begins again where it stopped: nodes come back,
@@ -94,6 +96,7 @@ struct Get {
     suspected: BTreeSet<SegmentId>,
     progress: Arc<dyn Progress>,
     patience: Patience,
+    buffers: Buffers,
 }
 
 impl Client {
@@ -124,6 +127,7 @@ impl Client {
             suspected: BTreeSet::new(),
             progress,
             patience: Patience::default(),
+            buffers: Buffers::default(),
         };
         let (tally, sink) = get.read(range, sink).await?;
         let report = GetReport {

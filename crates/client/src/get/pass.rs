@@ -98,7 +98,8 @@ impl<'a, W: Write + Send + 'static> Pass<'a, W> {
         let suspected = self.get.suspected.contains(&part.place.id);
         let mode = Mode::choose(part.place.geometry, part.in_segment, suspected);
         let len = part.in_segment.len();
-        let read = segment::read(self.get.client.links.clone(), part, mode, self.get.patience.clone());
+        let Get { client, patience, buffers, .. } = self.get;
+        let read = segment::read(client.links.clone(), part, mode, patience.clone(), buffers.clone());
         Ahead { task: tokio::spawn(read), len }
     }
 

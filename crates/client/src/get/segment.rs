@@ -11,7 +11,7 @@ use holdfast_types::{ByteRange, ShardIndex};
 use holdfast_wire::convert::ShardLocation;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{MetShard, fetch::fetch, places::Part};
+use super::{MetShard, buffers::Buffers, fetch::fetch, places::Part};
 use crate::{ClientError, Links, clock::Clock};
 
 /// Bytes of one shard, unmasked, from `start` of it on.
@@ -30,6 +30,7 @@ pub(super) struct Fetched {
     pub(super) bytes: u64,
     plan: ReadPlan,
     came: Vec<Came>,
+    buffers: Buffers,
 }
 
 impl Fetched {
@@ -47,7 +48,7 @@ impl Fetched {
 
     /// Decodes what must be; gives the sealed bytes in order. Blocks.
     pub(super) fn assemble(self, sink: impl FnMut(&[u8])) -> Result<(), ClientError> {
-        let Self { part, plan, came, .. } = self;
+        let Self { part, plan, came, buffers, .. } = self;
         let fetches = plan.fetches().to_vec();
         let mut read = SegmentRead::new(plan, part.place.masks.clone());
         for Came { shard, start, bytes } in came {
@@ -58,12 +59,20 @@ impl Fetched {
                 read.absorb_unmasked(shard, start, bytes)?;
             }
         }
-        Ok(read.read(sink)?)
+        read.read(sink)?;
+        buffers.take_back(read.into_buffers());
+        Ok(())
     }
 }
 
 /// Reads what a part needs.
-pub(super) async fn read(links: Links, part: Part, mode: Mode, patience: Patience) -> Result<Fetched, ClientError> {
+pub(super) async fn read(
+    links: Links,
+    part: Part,
+    mode: Mode,
+    patience: Patience,
+    buffers: Buffers,
+) -> Result<Fetched, ClientError> {
     let place = &part.place;
     let candidates = place.shards.iter().map(|shard| Candidate {
         index: shard.index,
@@ -73,6 +82,7 @@ pub(super) async fn read(links: Links, part: Part, mode: Mode, patience: Patienc
     let machine = SegmentGet::new(place.geometry, part.in_segment, mode, candidates.collect(), patience);
     let mut reading = Reading {
         links,
+        buffers: buffers.clone(),
         part: &part,
         machine,
         tasks: JoinSet::new(),
@@ -85,7 +95,7 @@ pub(super) async fn read(links: Links, part: Part, mode: Mode, patience: Patienc
     let (came, bytes) = (std::mem::take(&mut reading.came), reading.bytes);
     let plan = ReadPlan::new(place.geometry, part.in_segment, &shards?)?;
     drop(reading);
-    Ok(Fetched { mode, met, bytes, plan, came: came.into_values().collect(), part })
+    Ok(Fetched { mode, met, bytes, plan, came: came.into_values().collect(), part, buffers })
 }
 
 fn named(part: &Part, index: ShardIndex, what: &Met) -> Option<MetShard> {
@@ -96,6 +106,7 @@ fn named(part: &Part, index: ShardIndex, what: &Met) -> Option<MetShard> {
 
 struct Reading<'a> {
     links: Links,
+    buffers: Buffers,
     part: &'a Part,
     machine: SegmentGet,
     tasks: JoinSet<(Token, Result<Vec<u8>, Trouble>)>,
@@ -148,7 +159,9 @@ impl Reading<'_> {
     fn fetch(&mut self, token: Token, shard: ShardIndex, range: ByteRange, verify: bool) -> Result<(), ClientError> {
         let (links, location) = (self.links.clone(), self.location(shard)?.clone());
         let (len, mask) = (self.part.place.geometry.shard_len(), self.part.place.masks.of(shard));
-        let handle = self.tasks.spawn(async move { (token, fetch(&links, &location, len, range, mask, verify).await) });
+        let buffer = self.buffers.take(range.len() as usize);
+        let handle =
+            self.tasks.spawn(async move { (token, fetch(&links, &location, len, range, mask, buffer, verify).await) });
         self.flying.insert(token, (shard, range, handle));
         Ok(())
     }
