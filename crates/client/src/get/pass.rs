@@ -19,7 +19,9 @@ use crate::ClientError;
 /// a client like this one cut it.
 const REMEMBERED: usize = 8;
 
-/// Bytes of parts under way at most, but for one that is longer by itself: two segments on their way, and one being opened.
+/// Parts under way, whatever they hold: one being opened, and one on its way; and at most so many.
+const PARTS: std::ops::RangeInclusive<usize> = 2..=4;
+/// Bytes of parts under way, if there are more than the least: two segments on their way, and one being opened.
 const UNDER_WAY_MAX: u64 = 3 * SEGMENT_LEN_DEFAULT;
 
 /// Why a pass ended early. What it wrote until then is right.
@@ -75,7 +77,8 @@ impl<'a, W: Write + Send + 'static> Pass<'a, W> {
         loop {
             while let Some(part) = next.take() {
                 let len = part.in_segment.len();
-                if under_way > 0 && under_way + len > UNDER_WAY_MAX {
+                let full = under_way + len > UNDER_WAY_MAX || ahead.len() == *PARTS.end();
+                if full && ahead.len() >= *PARTS.start() {
                     next = Some(part);
                     break;
                 }
