@@ -48,6 +48,8 @@ pub(crate) struct Catalog {
     pub(crate) away: u32,
     /// Shards that are said to stand otherwise.
     pub(crate) standings: BTreeMap<NodeId, Standing>,
+    /// Extents are told in so many bytes at a time.
+    pub(crate) crumbs: u64,
     pub(crate) stages: u32,
     /// What came with each staging, in order.
     pub(crate) witnesses: BTreeMap<SegmentId, Vec<Vec<ShardWitness>>>,
@@ -88,6 +90,7 @@ impl Auditor {
             segment_len,
             away,
             standings: BTreeMap::new(),
+            crumbs: u64::MAX,
             stages,
             witnesses: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -383,9 +386,15 @@ impl ObjectService for Auditor {
                 }
                 ShardLocation::of(&placement, contact, false, None)
             });
-            let segment = Some(SegmentLocation::of(&view.segment, shards.collect()));
-            let located = LocatedExtent { at: extent.at, offset: extent.offset, len: extent.len, segment };
-            answers.push(Ok((&located).into()));
+            let mut segment = Some(SegmentLocation::of(&view.segment, shards.collect()));
+            let mut within = 0;
+            while within < extent.len {
+                let (at, offset, len) =
+                    (extent.at + within, extent.offset + within, inner.crumbs.min(extent.len - within));
+                let located = LocatedExtent { at, offset, len, segment: segment.take() };
+                answers.push(Ok((&located).into()));
+                within += len;
+            }
         }
         Ok(Response::new(Box::pin(stream::iter(answers))))
     }

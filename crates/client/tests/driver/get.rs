@@ -162,3 +162,18 @@ async fn a_full_sink_ends_a_read_at_once() {
     let ended = cluster.client.get(object, None, Full(MIB), Arc::new(Quiet)).await;
     assert!(matches!(ended, Err(ClientError::Sink(_))));
 }
+
+/// Attack: an auditor tells extents of a few bytes, so that whoever reads ahead of itself asks for thousands of them at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn extents_of_a_few_bytes_are_read_a_few_at_a_time() {
+    let cluster = Cluster::start(6).await;
+    let bytes = noise(9, 100_000);
+    let object = cluster.put("object", &bytes).await.objects[0].id;
+    cluster.auditor.inner().crumbs = 1000;
+    cluster.nodes.iter().for_each(|node| node.fail(Fault::Slow(Duration::from_millis(10))));
+    let (report, read) = cluster.get(object, None).await;
+    assert!(read == bytes);
+    assert!(report.segments > 100, "{} parts", report.segments);
+    let most = cluster.nodes.iter().map(|node| node.inner().most_reading).max();
+    assert!((2..=4).contains(&most.unwrap()), "{most:?} reads of one node at once");
+}

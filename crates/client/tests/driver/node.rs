@@ -68,6 +68,9 @@ pub(crate) struct Inner {
     pub(crate) shards: BTreeMap<ShardId, u64>,
     pub(crate) fault: Option<Fault>,
     pub(crate) served: u64,
+    /// Reads at once: now, and at most.
+    reading: u32,
+    pub(crate) most_reading: u32,
 }
 
 #[derive(Clone)]
@@ -85,7 +88,7 @@ impl Node {
         let material = issue(ca, &Subject::Node(key.public().node_id()));
         let listener =
             Listener::bind("127.0.0.1:0".parse().unwrap(), &material, ListenerLimits::default()).await.unwrap();
-        let inner = Inner { shards: BTreeMap::new(), fault: None, served: 0 };
+        let inner = Inner { shards: BTreeMap::new(), fault: None, served: 0, reading: 0, most_reading: 0 };
         let (inner, dir) = (Arc::new(Mutex::new(inner)), Arc::new(tempfile::tempdir().unwrap()));
         let node = Self { key, auditor, address: listener.address(), inner, dir };
         let service = NodeServiceServer::new(node.clone()).max_decoding_message_size(holdfast_wire::MESSAGE_LEN_MAX);
@@ -108,6 +111,16 @@ impl Node {
 
     pub(crate) fn fail(&self, fault: Fault) {
         self.inner().fault = Some(fault);
+    }
+
+    async fn slow(&self, span: Duration) {
+        {
+            let mut inner = self.inner();
+            inner.reading += 1;
+            inner.most_reading = inner.most_reading.max(inner.reading);
+        }
+        tokio::time::sleep(span).await;
+        self.inner().reading -= 1;
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -240,7 +253,7 @@ impl NodeService for Node {
     ) -> Result<Response<pb::PutShardResponse>, Status> {
         let mut stream = request.into_inner();
         match self.fault() {
-            Some(Fault::Slow(span)) => tokio::time::sleep(span).await,
+            Some(Fault::Slow(span)) => self.slow(span).await,
             Some(Fault::Busy) => {
                 return Err(WireError::new(ErrorCode::Retry, "busy").retry_after(Millis(10)).into());
             }
@@ -280,7 +293,7 @@ impl NodeService for Node {
     async fn get_shard(&self, request: Request<pb::GetShardRequest>) -> Result<Response<Parts>, Status> {
         let get = GetShard::try_from(request.into_inner())?;
         match self.fault() {
-            Some(Fault::Slow(span)) => tokio::time::sleep(span).await,
+            Some(Fault::Slow(span)) => self.slow(span).await,
             Some(Fault::Busy) => {
                 return Err(WireError::new(ErrorCode::Retry, "busy").retry_after(Millis(10)).into());
             }
