@@ -60,7 +60,7 @@ pub fn measure(contest: &mut dyn Contest, effort: Effort) -> Measured {
     }
     let (began, times) = (Instant::now(), if has_peer { 1 } else { 4 });
     let mut best = Measured { ours: f64::MAX, peer: if has_peer { f64::MAX } else { f64::NAN }, rounds: 0 };
-    while best.rounds < effort.rounds * times || began.elapsed() < effort.at_least * times {
+    while best.rounds < effort.rounds || began.elapsed() < effort.at_least * times {
         best.ours = best.ours.min(contest.ours());
         if has_peer {
             best.peer = best.peer.min(contest.peer());
