@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let effort = if scale.quick {
-        Effort { rounds: 3, at_least: Duration::from_millis(250) }
+        Effort { rounds: 3, at_least: Duration::from_millis(150) }
     } else {
         Effort { rounds: 15, at_least: Duration::from_secs(5) }
     };

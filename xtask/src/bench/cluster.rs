@@ -40,7 +40,7 @@ struct Sizes {
 }
 
 const FULL: Sizes = Sizes { large: 1 << 30, backlog: 1 << 30, files: 10_000 };
-const QUICK: Sizes = Sizes { large: 128 << 20, backlog: 8 << 20, files: 1000 };
+const QUICK: Sizes = Sizes { large: 128 << 20, backlog: 4 << 20, files: 1000 };
 
 /// The cluster's daemons.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
