@@ -14,8 +14,8 @@ const PIECE_PATIENCE: Duration = Duration::from_secs(15);
 /// A node that is busy without saying for how long.
 const BUSY_UNSAID: Millis = Millis(500);
 
-/// Reads `range` of a shard of `len` bytes to `bytes`, which is empty, and takes the mask off. With `verify`, which is for all of it, the bytes as they
-/// came have the shard's CID or are none.
+/// Reads `range` of a shard of `len` bytes to `bytes`, which is empty, and takes the mask off. With `verify`, which is for
+/// all of it, the bytes as they came have the shard's CID or are none.
 ///
 /// Each piece is hashed, copied and unmasked while it is in the processor's cache, and let go: whatever lengths a node sends
 /// it in, what is kept is the range, which the segment's geometry bounds.

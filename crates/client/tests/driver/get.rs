@@ -174,6 +174,6 @@ async fn extents_of_a_few_bytes_are_read_a_few_at_a_time() {
     let (report, read) = cluster.get(object, None).await;
     assert!(read == bytes);
     assert!(report.segments > 100, "{} parts", report.segments);
-    let most = cluster.nodes.iter().map(|node| node.inner().most_reading).max();
+    let most = cluster.nodes.iter().map(|node| node.inner().most_slow).max();
     assert!((2..=4).contains(&most.unwrap()), "{most:?} reads of one node at once");
 }

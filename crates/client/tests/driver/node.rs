@@ -68,9 +68,9 @@ pub(crate) struct Inner {
     pub(crate) shards: BTreeMap<ShardId, u64>,
     pub(crate) fault: Option<Fault>,
     pub(crate) served: u64,
-    /// Reads at once: now, and at most.
-    reading: u32,
-    pub(crate) most_reading: u32,
+    /// Calls that are slow at once: now, and at most.
+    slow: u32,
+    pub(crate) most_slow: u32,
 }
 
 #[derive(Clone)]
@@ -88,7 +88,7 @@ impl Node {
         let material = issue(ca, &Subject::Node(key.public().node_id()));
         let listener =
             Listener::bind("127.0.0.1:0".parse().unwrap(), &material, ListenerLimits::default()).await.unwrap();
-        let inner = Inner { shards: BTreeMap::new(), fault: None, served: 0, reading: 0, most_reading: 0 };
+        let inner = Inner { shards: BTreeMap::new(), fault: None, served: 0, slow: 0, most_slow: 0 };
         let (inner, dir) = (Arc::new(Mutex::new(inner)), Arc::new(tempfile::tempdir().unwrap()));
         let node = Self { key, auditor, address: listener.address(), inner, dir };
         let service = NodeServiceServer::new(node.clone()).max_decoding_message_size(holdfast_wire::MESSAGE_LEN_MAX);
@@ -116,11 +116,11 @@ impl Node {
     async fn slow(&self, span: Duration) {
         {
             let mut inner = self.inner();
-            inner.reading += 1;
-            inner.most_reading = inner.most_reading.max(inner.reading);
+            inner.slow += 1;
+            inner.most_slow = inner.most_slow.max(inner.slow);
         }
         tokio::time::sleep(span).await;
-        self.inner().reading -= 1;
+        self.inner().slow -= 1;
     }
 
     fn fault(&self) -> Option<Fault> {
