@@ -6,7 +6,7 @@
 
 use std::{error::Error, time::Duration};
 
-use holdfast_peers::{Effort, Scale, contests, cpu_paths, measure, pin};
+use holdfast_peers::{Effort, Scale, contests, cpu_paths, measure, pin, proofs};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,10 +20,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let effort = if scale.quick {
-        Effort { rounds: 3, at_least: Duration::from_millis(150) }
+        Effort { rounds: 2, at_least: Duration::from_millis(150) }
     } else {
         Effort { rounds: 15, at_least: Duration::from_secs(5) }
     };
+    if only.is_none() {
+        proofs::prepare();
+    }
     let cpu = pin()?;
     let mut rows = Vec::new();
     for (key, make) in contests() {

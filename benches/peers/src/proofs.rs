@@ -1,6 +1,6 @@
 //! Folds, commitments, openings and their verification, beside blst and c-kzg.
 
-use std::{hint::black_box, sync::OnceLock};
+use std::{hint::black_box, sync::OnceLock, thread};
 
 use blst::blst_p1_affine;
 use holdfast_kzg::{
@@ -166,20 +166,47 @@ impl Contest for ProveContest {
     }
 }
 
-/// The blobs of all answers, with their commitments: made once.
-fn verified_blobs() -> &'static (Vec<u8>, Vec<CheckedCommitment>) {
-    static MADE: OnceLock<(Vec<u8>, Vec<CheckedCommitment>)> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let bytes = noise(VERIFY_BLOBS * BLOB_LEN, 17);
-        let commit = |blob| prepared().commit(blob).expect("a blob");
-        let parse = |blob| CheckedCommitment::parse(&commit(blob)).expect("a commitment");
-        let commitments = bytes.chunks(BLOB_LEN).map(parse).collect();
-        (bytes, commitments)
-    })
-}
-
 /// An answer: its coefficients, where it was opened, and what came of it.
 type Answer = (Vec<u128>, Scalar, Opening);
+
+/// Answers, and the commitments that they are verified with, 64 each.
+struct Answers {
+    commitments: Vec<CheckedCommitment>,
+    answers: Vec<Answer>,
+}
+
+impl Answers {
+    /// Made once. Each is over 64 blobs of its own, as those of different nodes are: a commitment that came twice would meet
+    /// itself in a bucket. The blobs are polynomials of degree two, of which commitments and proofs are cheap to make and as
+    /// dear to verify as any.
+    fn made() -> &'static Self {
+        static MADE: OnceLock<Answers> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let quadratics = Ceremony::load().quadratics();
+            let parse = |bytes: &[u8; 48]| CheckedCommitment::parse(&Commitment(*bytes)).expect("a commitment");
+            let blobs = 0..(ANSWERS * VERIFY_BLOBS) as u64;
+            let commitments = blobs.map(|blob| parse(&quadratics.commitment(quadratic(blob)))).collect();
+            let answer = |number: u64| {
+                let (gammas, z) = (coefficients(number), POINT + number);
+                let blobs = (number * VERIFY_BLOBS as u64..).take(VERIFY_BLOBS).map(quadratic);
+                let (y, proof) = quadratics.open(gammas.iter().copied().zip(blobs), Fr::from_u128(z.into()));
+                (gammas, Scalar::from(z), Opening { y, proof: Proof(proof) })
+            };
+            Self { commitments, answers: (0..ANSWERS as u64).map(answer).collect() }
+        })
+    }
+}
+
+/// What takes seconds to make: the peer's tables, ours, and the answers to verify; on two processors, before this thread is
+/// pinned to one. Whoever leaves it out has it made by the contests.
+pub fn prepare() {
+    let ckzg = thread::spawn(|| {
+        c_kzg::ethereum_kzg_settings(0);
+    });
+    prepared();
+    Answers::made();
+    ckzg.join().expect("c-kzg loads its setup");
+}
 
 /// Which of the quadratic polynomials a blob is: in no row, or sums of some would be sums of others.
 fn quadratic(blob: u64) -> u64 {
@@ -214,14 +241,12 @@ impl VerifyContest {
     /// Asserts that both accept the answer and refuse it for another value.
     #[expect(clippy::new_without_default, reason = "it does work and asserts")]
     pub fn new() -> Self {
-        let (bytes, commitments) = verified_blobs();
-        let (gammas, z) = (coefficients(1), Scalar::from(POINT));
-        let opening = ours(bytes, &gammas).open(prepared(), z);
+        let (made, setup, peer) = (Answers::made(), prepared(), Ceremony::load());
+        let (commitments, answer) = (&made.commitments[..VERIFY_BLOBS], made.answers[0].clone());
         let points = commitments.iter().map(|commitment| commitment.commitment().0);
-        let theirs = Terms::new(&gammas.iter().copied().zip(points).collect::<Vec<_>>());
-        let y = Fr::from_bytes(opening.y);
-        let proof = rented::point(&opening.proof.0).expect("a point");
-        let (setup, peer, answer) = (prepared(), Ceremony::load(), (gammas, z, opening));
+        let theirs = Terms::new(&answer.0.iter().copied().zip(points).collect::<Vec<_>>());
+        let y = Fr::from_bytes(answer.2.y);
+        let proof = rented::point(&answer.2.proof.0).expect("a point");
         let mut contest = Self { setup, commitments, answer, theirs, y, proof, peer };
         let wrong = Fr::from_u128(1);
         let terms = terms(&contest.answer, commitments);
@@ -262,31 +287,17 @@ impl Contest for VerifyContest {
     }
 }
 
-/// 256 answers in one batch, beside the same one by one. Each is over 64 blobs of its own, as those of different nodes are:
-/// a commitment that came twice would meet itself in a bucket. The blobs are polynomials of degree two, of which commitments
-/// and proofs are cheap to make and as dear to verify as any.
+/// 256 answers in one batch, beside the same one by one.
 pub struct BatchContest {
     setup: &'static Setup,
-    commitments: Vec<CheckedCommitment>,
-    answers: Vec<Answer>,
+    made: &'static Answers,
 }
 
 impl BatchContest {
     /// Asserts that the batch holds, and that a lie in it is found and named.
     #[expect(clippy::new_without_default, reason = "it does work and asserts")]
     pub fn new() -> Self {
-        let quadratics = Ceremony::load().quadratics();
-        let parse = |bytes: &[u8; 48]| CheckedCommitment::parse(&Commitment(*bytes)).expect("a commitment");
-        let blobs = 0..(ANSWERS * VERIFY_BLOBS) as u64;
-        let commitments = blobs.map(|blob| parse(&quadratics.commitment(quadratic(blob)))).collect();
-        let answer = |number: u64| {
-            let (gammas, z) = (coefficients(number), POINT + number);
-            let blobs = (number * VERIFY_BLOBS as u64..).take(VERIFY_BLOBS).map(quadratic);
-            let (y, proof) = quadratics.open(gammas.iter().copied().zip(blobs), Fr::from_u128(z.into()));
-            (gammas, Scalar::from(z), Opening { y, proof: Proof(proof) })
-        };
-        let answers = (0..ANSWERS as u64).map(answer).collect();
-        let contest = Self { setup: prepared(), commitments, answers };
+        let contest = Self { setup: prepared(), made: Answers::made() };
         let terms = contest.terms();
         let mut claims = contest.claims(&terms);
         assert!(verify_batch(contest.setup, &claims, [7; 32]).all_hold(), "every answer is true");
@@ -298,12 +309,12 @@ impl BatchContest {
     }
 
     fn terms(&self) -> Vec<Vec<(Gamma, &CheckedCommitment)>> {
-        let of = self.commitments.chunks(VERIFY_BLOBS);
-        self.answers.iter().zip(of).map(|(answer, commitments)| terms(answer, commitments)).collect()
+        let of = self.made.commitments.chunks(VERIFY_BLOBS);
+        self.made.answers.iter().zip(of).map(|(answer, commitments)| terms(answer, commitments)).collect()
     }
 
     fn claims<'a>(&'a self, terms: &'a [Vec<(Gamma, &'a CheckedCommitment)>]) -> Vec<FoldClaim<'a>> {
-        terms.iter().zip(&self.answers).map(|(terms, answer)| claim(terms, answer)).collect()
+        terms.iter().zip(&self.made.answers).map(|(terms, answer)| claim(terms, answer)).collect()
     }
 }
 

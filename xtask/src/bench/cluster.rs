@@ -146,6 +146,10 @@ impl Cluster {
         let (began, busy) = (Instant::now(), self.busy()?);
         self.committed()?;
         let (committed_after, backlog_core_seconds) = (began.elapsed().as_secs_f64(), self.busy()? - busy);
+        eprintln!(
+            "{} bytes committed {committed_after:.1} s after their put, {backlog_core_seconds:.1} core-seconds",
+            sizes.backlog
+        );
         if sizes.large != sizes.backlog {
             noise(&path, sizes.large)?;
             (put, put_cost) = self.costed(&["put".as_ref(), path.as_os_str()])?;
@@ -154,6 +158,7 @@ impl Cluster {
         let object = object.ok_or_else(|| format!("expected an object's id from holdfast put, got {put}"))?;
         let back = home.join("back");
         let (get, get_cost) = self.costed(&["get".as_ref(), object.as_ref(), back.as_os_str()])?;
+        eprintln!("{} bytes put in {:.2} s, got in {:.2} s", sizes.large, put_cost.seconds, get_cost.seconds);
         identical(&path, &back)?;
         let small = home.join("small");
         fs::create_dir(&small).map_err(|error| error.to_string())?;
@@ -166,6 +171,7 @@ impl Cluster {
             return Err(format!("expected {} small files to be acknowledged, got {stored}", sizes.files));
         }
         let small_puts_per_s = sizes.files as f64 / number(&puts, "seconds", "holdfast put")?;
+        eprintln!("{} files of {SMALL_LEN} bytes put, {small_puts_per_s:.0}/s", sizes.files);
         Ok(Figures {
             large_bytes: sizes.large,
             put_mb_per_s: number(&put, "mb_per_s", "holdfast put")?,
