@@ -98,7 +98,8 @@ fn fill(home: &Path, shards: usize) -> Result<Reader, Box<dyn Error>> {
 
 /// The question for all of it.
 fn everything(reader: &Reader) -> Result<Challenge, Box<dyn Error>> {
-    let found = reader.entries(&[SHARD_KIND], holdfast_volume::Sequence::START, usize::MAX);
+    let found =
+        reader.entries(&[SHARD_KIND], holdfast_volume::Sequence::START..holdfast_volume::Sequence::END, usize::MAX);
     let entry = |entry: &holdfast_volume::Entry| SetEntry {
         sequence: Sequence(entry.sequence.0),
         shard: ShardId::from_bytes(entry.key.id),

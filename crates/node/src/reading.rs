@@ -123,8 +123,8 @@ fn entries(reader: &Reader, challenge: &Challenge) -> Vec<SetEntry> {
     for run in &challenge.set.runs {
         // One more than a set may have is enough to see that it is another.
         let room = SET_SHARDS_MAX + 1 - entries.len();
-        let found = reader.entries(&[SHARD_KIND], volume_sequence(run.from), room);
-        entries.extend(found.into_iter().map(set_entry).take_while(|entry| entry.sequence < run.to));
+        let found = reader.entries(&[SHARD_KIND], volume_sequence(run.from)..volume_sequence(run.to), room);
+        entries.extend(found.into_iter().map(set_entry));
         if entries.len() > SET_SHARDS_MAX {
             break;
         }
@@ -140,6 +140,12 @@ fn runs(read: &ShardRead) -> impl Iterator<Item = (Key, Range<u64>)> + '_ {
         (start..end).step_by(RUN_LEN as usize).map(move |at| at..end.min(at.saturating_add(RUN_LEN)))
     };
     read.ranges.iter().flat_map(cut).map(move |range| (key, range))
+}
+
+/// Which of `all` runs come into sight when number `at` is read: at first all that are near, then one more each.
+fn in_sight(at: usize, all: usize) -> Range<usize> {
+    let first = if at == 0 { 1 } else { at + AHEAD - 1 };
+    first.min(all)..(at + AHEAD).min(all)
 }
 
 /// What the reading thread has for the proving one, in the order of the disk.
@@ -214,9 +220,7 @@ impl Pass<'_> {
             }
         }
         for (_, run) in runs(plan) {
-            // At first for all that are near, then for the one that came into sight.
-            let near = if self.at == 0 { 1..AHEAD } else { self.at + AHEAD - 1..self.at + AHEAD };
-            for (key, range) in self.ahead.get(near).unwrap_or_default() {
+            for (key, range) in self.ahead.get(in_sight(self.at, self.ahead.len())).unwrap_or_default() {
                 self.reader.will_need(key, range.clone());
             }
             self.at += 1;
@@ -266,6 +270,14 @@ pub(crate) fn set_entry(entry: Entry) -> SetEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_disk_is_told_of_every_run_but_the_first_once_and_in_their_order() {
+        for all in [0, 1, 2, AHEAD - 1, AHEAD, AHEAD + 1, 5 * AHEAD] {
+            let told: Vec<usize> = (0..all).flat_map(|at| in_sight(at, all)).collect();
+            assert_eq!(told, (1..all).collect::<Vec<_>>(), "of {all} runs");
+        }
+    }
 
     #[test]
     fn all_readers_share_one_rate() {

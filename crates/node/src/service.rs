@@ -111,7 +111,11 @@ impl NodeService for Service {
     ) -> Result<Response<pb::ListShardsResponse>, Status> {
         require_role(&request, &[Role::Auditor])?;
         let list = ListShards::try_from(request.into_inner())?;
-        let found = self.0.reader.entries(&[SHARD_KIND], volume_sequence(list.from), list.limit as usize);
+        let found = self.0.reader.entries(
+            &[SHARD_KIND],
+            volume_sequence(list.from)..holdfast_volume::Sequence::END,
+            list.limit as usize,
+        );
         let next =
             found.last().filter(|_| found.len() == list.limit as usize).map(|last| sequence(last.sequence.next()));
         let entries = found.into_iter().map(reading::set_entry).collect();
@@ -200,7 +204,7 @@ fn keys_of(state: &State, list: &ListRecords) -> Vec<[u8; 32]> {
     let mut keys = std::collections::BTreeSet::new();
     let mut from = holdfast_volume::Sequence::START;
     loop {
-        let found = state.reader.entries(&[list.kind as u8], from, LIST_ENTRIES_MAX);
+        let found = state.reader.entries(&[list.kind as u8], from..holdfast_volume::Sequence::END, LIST_ENTRIES_MAX);
         let Some(last) = found.last() else { return keys.into_iter().collect() };
         from = last.sequence.next();
         keys.extend(found.iter().map(|entry| entry.key.id).filter(|id| list.after.is_none_or(|after| *id > after)));

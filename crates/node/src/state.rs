@@ -163,7 +163,8 @@ impl State {
 
     /// One above the newest record there is, by bisection: an index has no "last" over all kinds.
     fn next_sequence(&self) -> Sequence {
-        let any_from = |from: u64| !self.reader.entries(&ALL_KINDS, VolumeSequence(from), 1).is_empty();
+        let any_from =
+            |from: u64| !self.reader.entries(&ALL_KINDS, VolumeSequence(from)..VolumeSequence::END, 1).is_empty();
         let (mut low, mut high) = (0, u64::MAX);
         while low < high {
             let middle = low + (high - low) / 2;

@@ -210,7 +210,7 @@ impl World {
     /// Whole shards on a node's disk.
     pub(crate) fn held(&self, node: usize) -> BTreeSet<ShardId> {
         let Some(reader) = self.nodes[node].look() else { return BTreeSet::new() };
-        let found = reader.entries(&[0], holdfast_volume::Sequence::START, usize::MAX);
+        let found = reader.entries(&[0], holdfast_volume::Sequence::START..holdfast_volume::Sequence::END, usize::MAX);
         let names = found.into_iter().map(|entry| ShardId::from_bytes(entry.key.id));
         names.filter(|shard| is_intact(&reader, shard)).collect()
     }

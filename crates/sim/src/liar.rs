@@ -186,7 +186,7 @@ pub(crate) fn answer(
 /// The first shard of the node: always the same, so that a localisation has something to find.
 fn stale(node: &Node) -> Vec<ShardId> {
     let Some(reader) = node.reader() else { return Vec::new() };
-    let found = reader.entries(&[0], holdfast_volume::Sequence::START, 1);
+    let found = reader.entries(&[0], holdfast_volume::Sequence::START..holdfast_volume::Sequence::END, 1);
     found.into_iter().map(|entry| ShardId::from_bytes(entry.key.id)).collect()
 }
 

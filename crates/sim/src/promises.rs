@@ -333,7 +333,7 @@ impl World {
     fn leftover(&self, named: &BTreeSet<(usize, ShardId)>) -> Option<String> {
         for (at, node) in self.nodes.iter().enumerate() {
             let reader = node.reader()?;
-            let found = reader.entries(&[0], Sequence::START, usize::MAX);
+            let found = reader.entries(&[0], Sequence::START..Sequence::END, usize::MAX);
             let stray = found.into_iter().map(|entry| ShardId::from_bytes(entry.key.id));
             if let Some(shard) = stray.into_iter().find(|shard| !named.contains(&(at, *shard))) {
                 return Some(format!("node {at} still has {shard}, which no placement names"));

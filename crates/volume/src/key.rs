@@ -28,6 +28,8 @@ pub struct Sequence(pub u64);
 impl Sequence {
     /// Before every record.
     pub const START: Self = Self(0);
+    /// After every record.
+    pub const END: Self = Self(u64::MAX);
 
     /// The next one up; where to go on after having seen `self`.
     #[must_use]

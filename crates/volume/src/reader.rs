@@ -82,14 +82,16 @@ impl Reader {
         self.shared.read().get(key).map(Record::location)
     }
 
-    /// Committed records of the given kinds with a sequence of `from` or above,
-    /// in that order, at most `limit` and at most 4096. Go on from the last
-    /// one's [`Sequence::next`]; an empty answer is the end.
+    /// Committed records of the given kinds with a sequence in `range`, in that
+    /// order, at most `limit` and at most 4096. Go on from the last one's
+    /// [`Sequence::next`]; an empty answer is the end.
     #[must_use]
-    pub fn entries(&self, kinds: &[u8], from: Sequence, limit: usize) -> Vec<Entry> {
+    pub fn entries(&self, kinds: &[u8], range: Range<Sequence>, limit: usize) -> Vec<Entry> {
+        // A map has no range that ends before it starts.
+        let range = range.start..range.end.max(range.start);
         self.shared
             .read()
-            .in_order(from..Sequence(u64::MAX))
+            .in_order(range)
             .filter(|record| kinds.contains(&record.key.kind))
             .take(limit.min(ENTRIES_MAX))
             .map(Record::entry)

@@ -49,8 +49,11 @@ fn version_1_is_read() {
     assert!(!report.created && report.is_clean(), "{report}");
     assert_eq!(volume.identity(), FRESH);
     let reader = volume.reader();
-    let listed: Vec<(Key, u64, u64)> =
-        reader.entries(&[0, 3], Sequence::START, 10).iter().map(|e| (e.key, e.len, e.sequence.0)).collect();
+    let listed: Vec<(Key, u64, u64)> = reader
+        .entries(&[0, 3], Sequence::START..Sequence::END, 10)
+        .iter()
+        .map(|e| (e.key, e.len, e.sequence.0))
+        .collect();
     assert_eq!(listed, [(Key { kind: 0, id: [0xEE; 32] }, 0, 2), (key(3), 127_100, 10), (key(1), 7, 11)]);
     assert_eq!(reader.read(&key(1), 0..7).unwrap().bytes, b"replace");
     assert_eq!(reader.read(&key(3), 0..127_100).unwrap().bytes, vec![0x5A; 127_100]);

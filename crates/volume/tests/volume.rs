@@ -160,7 +160,7 @@ fn entries_are_listed_in_order_by_kind_and_in_pages() {
     let mut seen = Vec::new();
     let mut from = Sequence::START;
     loop {
-        let page = reader.entries(&[0, 2], from, 7);
+        let page = reader.entries(&[0, 2], from..Sequence::END, 7);
         let Some(last) = page.last() else { break };
         from = last.sequence.next();
         seen.extend(page);
@@ -168,6 +168,10 @@ fn entries_are_listed_in_order_by_kind_and_in_pages() {
     let expected: Vec<u8> = (0..50).filter(|n| n % 3 != 1).collect();
     assert_eq!(seen.iter().map(|e| 255 - e.key.id[0]).collect::<Vec<_>>(), expected);
     assert!(seen.is_sorted_by_key(|e| e.sequence));
+    // Nothing behind the range is even looked at; one that ends before it starts holds nothing.
+    let (third, sixth) = (seen[3].sequence, seen[6].sequence);
+    assert_eq!(reader.entries(&[0, 2], third..sixth, usize::MAX), seen[3..6]);
+    assert_eq!(reader.entries(&[0, 2], sixth..third, usize::MAX), []);
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn compaction_frees_the_dead_and_keeps_sequences_and_readers() {
     }
     volume.commit().unwrap();
     let reader = volume.reader();
-    let before = reader.entries(&[common::KIND], Sequence::START, 100);
+    let before = reader.entries(&[common::KIND], Sequence::START..Sequence::END, 100);
     let mut stream = reader.read_pieces(&[key(39), key(3), key(7), key(200)]);
     assert_eq!(stream.missing(), [key(200)]);
     assert_eq!(stream.next().unwrap().key, key(3), "physical order");
@@ -208,7 +212,7 @@ fn compaction_frees_the_dead_and_keeps_sequences_and_readers() {
     assert!(on_disk <= space.files + 4096);
     assert_eq!(reserve, common::options().reserve, "kept aside for a full disk, whatever happens beside it");
     let kept: Vec<_> = before.into_iter().filter(|e| e.key.id[0] % 4 == 3).collect();
-    assert_eq!(reader.entries(&[common::KIND], Sequence::START, 100), kept);
+    assert_eq!(reader.entries(&[common::KIND], Sequence::START..Sequence::END, 100), kept);
     for e in &kept {
         assert_eq!(reader.read(&e.key, 0..e.len).unwrap().bytes, content(e.key.id[0], 0, 100_000));
     }
@@ -219,7 +223,7 @@ fn compaction_frees_the_dead_and_keeps_sequences_and_readers() {
     drop(volume);
     let (volume, report) = open(&disk).unwrap();
     assert!(report.is_clean());
-    assert_eq!(volume.reader().entries(&[common::KIND], Sequence::START, 100), kept);
+    assert_eq!(volume.reader().entries(&[common::KIND], Sequence::START..Sequence::END, 100), kept);
 }
 
 #[test]
@@ -319,7 +323,7 @@ fn a_real_directory_is_locked_survives_and_can_be_inspected_meanwhile() {
 
     let seen = inspect(&path).unwrap();
     assert_eq!(seen.identity(), FRESH);
-    assert_eq!(seen.entries(), volume.reader().entries(&[common::KIND], Sequence::START, 100));
+    assert_eq!(seen.entries(), volume.reader().entries(&[common::KIND], Sequence::START..Sequence::END, 100));
     assert_eq!(seen.meta(7).unwrap(), b"fence");
     let (file, offset) = seen.locate(&key(4)).unwrap();
     let mut bytes = std::fs::read(&file).unwrap();
@@ -360,7 +364,7 @@ fn readers_in_other_threads_see_only_whole_records_while_writers_stream() {
             let done = &done;
             scope.spawn(move || {
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    for entry in reader.entries(&[common::KIND], Sequence::START, 100) {
+                    for entry in reader.entries(&[common::KIND], Sequence::START..Sequence::END, 100) {
                         match reader.read(&entry.key, 0..entry.len) {
                             Ok(read) => {
                                 assert!(read.damaged.is_empty());

@@ -135,7 +135,7 @@ impl Ledger {
 fn count(reader: &Reader) -> Tally {
     let (mut tally, mut from) = (Tally::default(), Sequence::START);
     loop {
-        let found = reader.entries(&[SHARD_KIND], from, LIST_ENTRIES_MAX);
+        let found = reader.entries(&[SHARD_KIND], from..Sequence::END, LIST_ENTRIES_MAX);
         let Some(last) = found.last() else { return tally };
         from = last.sequence.next();
         for entry in found {

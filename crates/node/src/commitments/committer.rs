@@ -130,7 +130,7 @@ impl Committer {
                     return Some(entry);
                 }
             }
-            self.page = state.reader.entries(&[SHARD_KIND], self.cursor, PAGE).into();
+            self.page = state.reader.entries(&[SHARD_KIND], self.cursor..Sequence::END, PAGE).into();
             if self.page.is_empty() {
                 return None;
             }

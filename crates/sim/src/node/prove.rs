@@ -25,7 +25,7 @@ impl Node {
 
     pub(super) fn entries_from(&self, from: Sequence, limit: usize) -> Vec<SetEntry> {
         let Some(reader) = self.reader() else { return Vec::new() };
-        let found = reader.entries(&[SHARD_KIND], VolumeSequence(from.0), limit);
+        let found = reader.entries(&[SHARD_KIND], VolumeSequence(from.0)..VolumeSequence::END, limit);
         let real = found.into_iter().map(|entry| SetEntry {
             sequence: Sequence(entry.sequence.0),
             shard: ShardId::from_bytes(entry.key.id),

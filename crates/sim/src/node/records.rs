@@ -59,7 +59,8 @@ impl Node {
     }
 
     pub(super) fn record_keys(&self, kind: RecordKind, after: Option<[u8; 32]>, limit: u32) -> NodeReply {
-        let found = self.reader().map(|reader| reader.entries(&[kind as u8], Sequence::START, usize::MAX));
+        let found =
+            self.reader().map(|reader| reader.entries(&[kind as u8], Sequence::START..Sequence::END, usize::MAX));
         let keys: BTreeSet<[u8; 32]> = found.unwrap_or_default().into_iter().map(|entry| entry.key.id).collect();
         let past = keys.into_iter().filter(|key| after.is_none_or(|after| *key > after));
         NodeReply::Keys(past.take(limit as usize).collect())
@@ -69,7 +70,7 @@ impl Node {
     pub(crate) fn records(&self) -> Vec<(RecordKind, [u8; 32], Vec<u8>)> {
         let Some(reader) = self.look() else { return Vec::new() };
         let kinds = KINDS.map(|kind| kind as u8);
-        let found = reader.entries(&kinds, Sequence::START, usize::MAX);
+        let found = reader.entries(&kinds, Sequence::START..Sequence::END, usize::MAX);
         let read = found.into_iter().filter_map(|entry| {
             let kind = RecordKind::from_u8(entry.key.kind)?;
             let read = reader.read(&entry.key, 0..entry.len).ok().filter(|read| read.damaged.is_empty())?;
