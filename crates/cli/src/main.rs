@@ -22,6 +22,7 @@ mod failure;
 mod memory;
 mod output;
 mod process;
+mod processor;
 mod quantity;
 mod show;
 mod signals;
@@ -56,6 +57,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    if let Err(why) = processor::check() {
+        eprintln!("holdfast: {why}");
+        return ExitCode::FAILURE;
+    }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     memory::keep_buffers();
     let verb = match Cli::try_parse() {
