@@ -88,4 +88,13 @@ mod tests {
         coder.apply(&[&fourth, &third], &mut [&mut first]);
         assert_eq!(&first, b"reef");
     }
+
+    #[test]
+    fn from_k_shards_to_none_there_is_nothing_to_do() {
+        let sources: Vec<ShardIndex> = [0, 1].map(ShardIndex).into();
+        let coder = Coder::lost(Code::new(2, 2).unwrap(), &sources, &[]).unwrap();
+        for path in CpuPath::available() {
+            coder.clone().on(path).unwrap().apply(&[b"reef", b"kelp"], &mut []);
+        }
+    }
 }

@@ -11,6 +11,8 @@ use crate::simd::{CpuPath, Kernel, PathUnavailable};
 /// The map, prepared for the processor's best instructions.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
+    /// How many there are, wanted shards or not.
+    sources: usize,
     /// `coefficients[target][source]`.
     coefficients: Vec<Vec<u8>>,
     kernel: Kernel,
@@ -32,7 +34,7 @@ impl Rows {
         let (k, m) = (usize::from(code.data()), usize::from(code.parity()));
         let mut parity = vec![vec![0; k]; m];
         reed_solomon(code).encode_sep(&unit_strips(k), &mut parity).expect("k and m strips of k bytes each");
-        Self::detected(parity)
+        Self::detected(k, parity)
     }
 
     /// From any k different shards to any others. The caller vouches for the indices.
@@ -44,17 +46,17 @@ impl Rows {
             shards[usize::from(source.0)] = (unit, true);
         }
         reed_solomon(code).reconstruct(&mut shards).expect("k different shards of k bytes each");
-        Self::detected(targets.iter().map(|target| shards[usize::from(target.0)].0.clone()).collect())
+        Self::detected(k, targets.iter().map(|target| shards[usize::from(target.0)].0.clone()).collect())
     }
 
-    fn detected(coefficients: Vec<Vec<u8>>) -> Self {
-        let kernel = Kernel::new(CpuPath::detected(), &coefficients).expect("what is detected is there");
-        Self { coefficients, kernel }
+    fn detected(sources: usize, coefficients: Vec<Vec<u8>>) -> Self {
+        let kernel = Kernel::new(CpuPath::detected(), sources, &coefficients).expect("what is detected is there");
+        Self { sources, coefficients, kernel }
     }
 
     /// The same map on other instructions.
     pub(crate) fn on(self, path: CpuPath) -> Result<Self, PathUnavailable> {
-        Ok(Self { kernel: Kernel::new(path, &self.coefficients)?, ..self })
+        Ok(Self { kernel: Kernel::new(path, self.sources, &self.coefficients)?, ..self })
     }
 
     /// The instructions it runs on.

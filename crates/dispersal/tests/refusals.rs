@@ -76,6 +76,31 @@ fn a_frame_that_failed_is_read_again_and_the_whole_still_verifies() {
     assert!(plain == noise(2 * FRAME_LEN as usize + 9, 1));
 }
 
+/// A sink that cannot take a frame: a full disk, say.
+#[test]
+fn a_sink_that_fails_ends_the_call_behind_the_frame_that_it_was_given() {
+    let (key, manifest, frames) = sealed(3 * FRAME_LEN as usize);
+    let stream = frames.concat();
+    // Frames that come whole, and frames that come in pieces.
+    for first in [frames[0].len(), frames[0].len() + 7] {
+        let mut opener = Opener::new(&key, &manifest, None).unwrap();
+        opener.push(&stream[..first]).unwrap();
+        let mut given = Vec::new();
+        let full = opener.push_with(&stream[first..], |plain| {
+            given.extend_from_slice(plain);
+            Err(None::<OpenError>)
+        });
+        assert!(matches!(full, Err(None)), "{full:?}");
+        assert_eq!(given.len(), FRAME_LEN as usize, "one frame");
+        let behind = opener.position().unwrap() as usize;
+        assert_eq!(behind, frames[0].len() + frames[1].len());
+        // Whoever has room again goes on from there, and misses nothing.
+        given.extend(opener.push(&stream[behind..]).unwrap().concat());
+        opener.finish().unwrap();
+        assert!(given == noise(3 * FRAME_LEN as usize, 1)[FRAME_LEN as usize..]);
+    }
+}
+
 #[test]
 fn another_key_is_refused_before_anything_is_opened() {
     let (_, manifest, _) = sealed(10);

@@ -121,13 +121,12 @@ enum Prepared {
 }
 
 impl Kernel {
-    /// Prepares `rows[target][source]`, all rows of one length.
-    pub(crate) fn new(path: CpuPath, rows: &[Vec<u8>]) -> Result<Self, PathUnavailable> {
+    /// Prepares `rows[target][source]`, all rows of `sources` coefficients.
+    pub(crate) fn new(path: CpuPath, sources: usize, rows: &[Vec<u8>]) -> Result<Self, PathUnavailable> {
         if !path.is_available() {
             return Err(PathUnavailable(path));
         }
-        let sources = rows.first().map_or(0, Vec::len);
-        assert!(rows.iter().all(|row| row.len() == sources), "a matrix has rows of one length");
+        assert!(rows.iter().all(|row| row.len() == sources), "a row has a coefficient for each source");
         let prepared = match path {
             #[cfg(target_arch = "x86_64")]
             CpuPath::Gfni512 => Prepared::Affine(sweep::groups(rows, x86::GFNI512_WIDTH, lane::matrix)),

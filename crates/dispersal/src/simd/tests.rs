@@ -58,7 +58,7 @@ fn assert_all_paths(k: usize, m: usize, len: usize, shift: usize) {
     let expected = expected(k, m, &sources.all());
     for path in CpuPath::available() {
         let mut targets = Strips::new(m, len, shift, 7);
-        Kernel::new(path, &rows(k, m)).unwrap().apply(&sources.all(), &mut targets.all_mut());
+        Kernel::new(path, k, &rows(k, m)).unwrap().apply(&sources.all(), &mut targets.all_mut());
         assert!(targets.all() == expected, "{path}, ({k},{m}), {len} bytes at {shift}");
     }
 }
@@ -125,7 +125,7 @@ fn the_largest_codes_are_the_crate_s() {
 #[test]
 fn a_path_that_the_processor_lacks_is_refused() {
     for path in CpuPath::ALL {
-        assert_eq!(Kernel::new(path, &[vec![1]]).is_ok(), path.is_available());
+        assert_eq!(Kernel::new(path, 1, &[vec![1]]).is_ok(), path.is_available());
     }
     assert!(CpuPath::detected().is_available() && CpuPath::Plain.is_available());
     let refusal = PathUnavailable(CpuPath::Gfni512).to_string();
@@ -135,7 +135,7 @@ fn a_path_that_the_processor_lacks_is_refused() {
 #[test]
 #[should_panic(expected = "strips of one length")]
 fn strips_of_two_lengths_are_refused_before_they_are_touched() {
-    Kernel::new(CpuPath::detected(), &[vec![1, 2]]).unwrap().apply(&[&[1; 100], &[1; 99]], &mut [&mut [0; 100]]);
+    Kernel::new(CpuPath::detected(), 2, &[vec![1, 2]]).unwrap().apply(&[&[1; 100], &[1; 99]], &mut [&mut [0; 100]]);
 }
 
 #[test]
