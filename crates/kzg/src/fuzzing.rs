@@ -23,7 +23,8 @@ fn paths() -> impl Iterator<Item = CpuPath> {
 }
 
 /// Folds pieces that `input` describes: γ (16 bytes), first element and length (2 bytes each), then the piece. What
-/// is missing of the last of them is zeros.
+/// is missing of the last of them is zeros. Then takes the sum's value at a point made of the first bytes. Of 6 KiB or
+/// more there can be so many pieces that sums are carried on the way.
 ///
 /// # Panics
 /// Where a path disagrees with one field multiplication an element.
@@ -59,6 +60,11 @@ pub fn fold(input: &[u8]) {
             assert!(right, "{fold:?} has a wrong sum at element {index}");
         }
     }
+    let mut wide = [0; 64];
+    wide.iter_mut().zip(input).for_each(|(to, from)| *to = *from);
+    let z = Scalar::from_wide(&wide);
+    let values: Vec<Scalar> = folds.iter().map(|fold| fold.evaluate(z)).collect();
+    assert!(values.windows(2).all(|two| two[0] == two[1]), "{folds:?} come to {values:?} at {z:?}");
 }
 
 fn multiple(of: i64) -> Affine {

@@ -22,6 +22,9 @@ use crate::{
 /// with the batch's coefficient multiplied in: 255 bits, but one long sum is cheaper a term than many short ones.
 const MERGED_TERMS_MAX: usize = 512;
 
+/// Among so few claims a false one is looked for one by one: where all lie, halves cost a check for every two claims.
+const ONE_BY_ONE_MAX: usize = 8;
+
 /// One answer to a fold.
 #[derive(Clone, Copy, Debug)]
 pub struct FoldClaim<'a> {
@@ -95,8 +98,7 @@ pub fn verify_batch(setup: &Setup, claims: &[FoldClaim<'_>], entropy: [u8; 32]) 
     }
     let coefficients = coefficients(claims, entropy, parsed.len());
     if !combined(setup.engine, &parsed, &coefficients).cancel(setup) {
-        // Each claim's own sums once, then only cheap sums of pairs of points: a round full of lies
-        // costs little more than verifying it one by one.
+        // Each claim's own sums once, as verifying them one by one takes, then only cheap sums of pairs of points.
         let sides: Vec<Sides> = parsed.iter().map(|claim| claim.sides(setup.engine)).collect();
         let mut wrong = Vec::new();
         bisect(setup, &sides, &coefficients, 0, &mut wrong);
@@ -200,16 +202,17 @@ fn short_sum(engine: Engine, points: impl Iterator<Item = Affine>, coefficients:
     terms.sum(engine).to_affine()
 }
 
-/// Finds the false ones among claims of which at least one is false; `first` is the index of the first.
+/// Finds the false ones among claims of which one is thought to be false; `first` is the index of the first. Nobody is
+/// blamed because others are not: each of those named was found to be false by itself.
 fn bisect(setup: &Setup, sides: &[Sides], coefficients: &[u128], first: usize, wrong: &mut Vec<usize>) {
-    if sides.len() <= 1 {
-        wrong.extend((0..sides.len()).map(|at| first + at));
+    if sides.len() <= ONE_BY_ONE_MAX {
+        wrong.extend((first..).zip(sides).filter(|(_, sides)| !sides.cancel(setup)).map(|(at, _)| at));
         return;
     }
     let (near, far) = sides.split_at(sides.len() / 2);
     let (near_coefficients, far_coefficients) = coefficients.split_at(near.len());
     if holds(setup, near, near_coefficients) {
-        // The whole is the sum of its halves, so the other half is where it fails.
+        // The whole is the sum of its halves, so if it fails it does so in the other half.
         return bisect(setup, far, far_coefficients, first + near.len(), wrong);
     }
     bisect(setup, near, near_coefficients, first, wrong);

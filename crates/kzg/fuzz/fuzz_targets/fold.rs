@@ -1,4 +1,4 @@
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run fold -- -len_control=0 -max_len=3000`, in `crates/kzg`: see `holdfast_kzg::fuzzing::fold`.
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run fold -- -len_control=0 -max_len=12000`, in `crates/kzg`: see `holdfast_kzg::fuzzing::fold`.
 
 #![no_main]
 

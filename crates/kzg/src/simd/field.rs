@@ -75,8 +75,19 @@ static TABLE: Octet = table();
 pub(super) const P: Limbs = MULTIPLES[1];
 /// −1/p modulo 2^52.
 pub(super) const MINUS_INVERSE: u64 = minus_inverse();
-/// ⌊2^416 / p⌋; a test divides again.
+/// ⌊2^416 / p⌋.
 const RECIPROCAL: u64 = 0x9_d835_d2f3;
+const _: () = assert!(beyond(RECIPROCAL) == 0 && beyond(RECIPROCAL + 1) == 1, "it is the quotient, rounded down");
+
+/// ⌊factor · p / 2^416⌋.
+const fn beyond(factor: u64) -> u64 {
+    let (mut at, mut carry) = (0, 0u128);
+    while at < LIMBS {
+        carry = (P[at] as u128 * factor as u128 + carry) >> 52;
+        at += 1;
+    }
+    carry as u64
+}
 
 const fn multiples() -> [Limbs; 8] {
     let one = to_limbs(&Fp::MODULUS);

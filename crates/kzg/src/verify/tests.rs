@@ -110,6 +110,24 @@ fn the_false_ones_are_named_wherever_they_stand() {
     }
 }
 
+/// A sum that came out wrong on our side, by a flipped bit say, while every answer was true.
+#[test]
+fn nobody_is_blamed_for_a_sum_of_ours_that_fails() {
+    let setup = setup();
+    for count in [1, 2, ONE_BY_ONE_MAX, 3 * ONE_BY_ONE_MAX] {
+        let answers: Vec<Answer> = (0..count).map(|seed| answer(&setup, seed as u8, 1)).collect();
+        let sides = |answer: &Answer| {
+            let terms = answer.terms();
+            let claim = FoldClaim { terms: &terms, z: answer.z, opening: answer.opening };
+            Parsed::new(&claim).map(|parsed| parsed.sides(setup.engine)).unwrap()
+        };
+        let sides: Vec<Sides> = answers.iter().map(sides).collect();
+        let mut wrong = Vec::new();
+        bisect(&setup, &sides, &vec![3; count], 0, &mut wrong);
+        assert_eq!(wrong, [0; 0], "of {count} claims");
+    }
+}
+
 #[test]
 fn a_changed_byte_a_stale_answer_and_anothers_answer_are_false() {
     let setup = setup();
