@@ -19,7 +19,9 @@ use crate::clock;
 
 /// Folds in one combination at most: beyond it the pairings are lost in the sums, and one lie among them costs a longer
 /// search.
-const TOGETHER_MAX: usize = 64;
+const TOGETHER_MAX: usize = 256;
+/// And blobs, unless one fold alone has more: their terms are in memory at once, and long sums are shared between processors.
+const BLOBS_MAX: u64 = 1 << 18;
 
 struct Waiting {
     job: FoldJob,
@@ -64,7 +66,12 @@ impl Folds {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody waits for what was cancelled.
         waiting.retain(|waiting| !waiting.tell.is_closed());
-        let count = waiting.len().min(TOGETHER_MAX);
+        let mut blobs = 0;
+        let fits = |waiting: &&Waiting| {
+            blobs += waiting.job.blobs();
+            blobs <= BLOBS_MAX
+        };
+        let count = waiting.iter().take(TOGETHER_MAX).take_while(fits).count().max(1).min(waiting.len());
         waiting.drain(..count).collect()
     }
 }
@@ -92,7 +99,6 @@ mod tests {
     use std::{
         collections::BTreeMap,
         sync::atomic::{AtomicUsize, Ordering},
-        time::Instant,
     };
 
     use holdfast_kzg::CommitmentList;
@@ -208,23 +214,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_round_together_costs_less_than_one_by_one() {
-        let round = round(32);
-        let alone = Instant::now();
-        for job in &round.jobs {
-            let found = holdfast_protocol::verify::verify(
-                &holdfast_protocol::effect::VerifyJob::Fold(job.clone()),
-                &round.lists,
-                Setup::ethereum(),
-            );
-            assert_eq!(found, Verification::Valid);
-        }
-        let alone = alone.elapsed();
-        let together = Instant::now();
-        let (found, _) = verified(&round).await;
-        let together = together.elapsed();
-        assert!(found.iter().all(|found| *found == Verification::Valid));
-        println!("32 folds of one blob: {alone:?} one by one, {together:?} together");
-        assert!(together < alone, "{together:?} together, {alone:?} one by one");
+    async fn only_so_many_blobs_are_verified_together() {
+        let mut round = round(5);
+        let long = |job: &mut FoldJob| job.terms[0].blobs = vec![(0, 100), (100, 3 + BLOBS_MAX as u32 / 2)];
+        round.jobs[1..4].iter_mut().for_each(long);
+        // Short and long, long, long and short.
+        let (found, combinations) = verified(&round).await;
+        assert_eq!(combinations, 3);
+        let short = [&found[0], &found[4]];
+        assert_eq!(short, [&Verification::Valid, &Verification::Valid]);
+        assert!(
+            found[1..4].iter().all(|found| matches!(found, Verification::NoList { .. })),
+            "lists are not that long"
+        );
+        // What is too long for any combination is verified alone.
+        round.jobs[1].terms[0].blobs = vec![(0, 2 * BLOBS_MAX as u32)];
+        assert_eq!(verified(&round).await.1, 5);
     }
 }

@@ -119,6 +119,14 @@ pub struct FoldJob {
     pub proof: [u8; 48],
 }
 
+impl FoldJob {
+    /// How many blobs were folded.
+    pub fn blobs(&self) -> u64 {
+        let ranges = self.terms.iter().flat_map(|term| &term.blobs);
+        ranges.map(|(from, to)| u64::from(to.saturating_sub(*from))).sum()
+    }
+}
+
 /// Leaves of one shard to verify.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeafClaim {
