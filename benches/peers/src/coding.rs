@@ -2,7 +2,8 @@
 //!
 //! That feature would be the product's too in one build with it, so the peer is a process of its own
 //! (`simd-accel/`), on the same processor, with its own buffers of the same bytes. Its C code is compiled for haswell, as
-//! its build script does unless `RUST_REED_SOLOMON_ERASURE_ARCH` says otherwise.
+//! its build script does unless `RUST_REED_SOLOMON_ERASURE_ARCH` says otherwise. cargo does not know that that variable
+//! matters, so each value has a target directory of its own.
 
 use std::{
     env,
@@ -20,7 +21,7 @@ use crate::{Contest, noise::noise, timed};
 /// Sealed bytes of a segment.
 const SEGMENT_LEN: usize = 64 << 20;
 
-/// Which processors the peer's C code was compiled for.
+/// Which processors the peer's C code is compiled for.
 pub fn peer_arch() -> String {
     env::var("RUST_REED_SOLOMON_ERASURE_ARCH").unwrap_or_else(|_| "haswell".into())
 }
@@ -39,11 +40,14 @@ struct Peer {
 impl Peer {
     /// Starts it (cargo builds it first, if nobody has) and hands it the data shards.
     fn start(code: (u16, u16), data: &[u8]) -> Self {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("simd-accel/Cargo.toml");
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("simd-accel");
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| package.join("target"), Into::into);
         let shard_len = data.len() / usize::from(code.0);
         let mut child = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
-            .arg(manifest)
+            .arg(package.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(target.join(format!("simd-accel-{}", peer_arch())))
             .arg("--")
             .args([code.0.to_string(), code.1.to_string(), shard_len.to_string()])
             .stdin(Stdio::piped())

@@ -6,11 +6,12 @@
 use std::ptr;
 
 use blst::{
-    BLST_ERROR, blst_final_exp, blst_fp12, blst_fp12_is_one, blst_fp12_mul, blst_fr, blst_fr_add, blst_fr_eucl_inverse,
-    blst_fr_from_uint64, blst_fr_mul, blst_fr_sub, blst_miller_loop, blst_p1, blst_p1_add_or_double, blst_p1_affine,
-    blst_p1_affine_in_g1, blst_p1_cneg, blst_p1_compress, blst_p1_from_affine, blst_p1_generator, blst_p1_mult,
-    blst_p1_to_affine, blst_p1_uncompress, blst_p1s_mult_pippenger, blst_p1s_mult_pippenger_scratch_sizeof,
-    blst_p2_affine, blst_p2_uncompress, blst_uint64_from_fr,
+    BLST_ERROR, blst_final_exp, blst_fp6, blst_fp12, blst_fp12_is_one, blst_fp12_mul, blst_fr, blst_fr_add,
+    blst_fr_eucl_inverse, blst_fr_from_uint64, blst_fr_mul, blst_fr_sub, blst_miller_loop_lines, blst_p1,
+    blst_p1_add_or_double, blst_p1_affine, blst_p1_affine_in_g1, blst_p1_cneg, blst_p1_compress, blst_p1_from_affine,
+    blst_p1_generator, blst_p1_mult, blst_p1_to_affine, blst_p1_uncompress, blst_p1s_mult_pippenger,
+    blst_p1s_mult_pippenger_scratch_sizeof, blst_p2_affine, blst_p2_uncompress, blst_precompute_lines,
+    blst_uint64_from_fr,
 };
 
 /// Field elements of a blob.
@@ -124,7 +125,13 @@ pub fn fold(blobs: &[u8], gammas: &[u128]) -> Vec<Fr> {
     for (blob, gamma) in blobs.chunks(ELEMENTS * ELEMENT_LEN).zip(gammas) {
         let gamma = Fr::from_u128(*gamma);
         for (sum, element) in sums.iter_mut().zip(blob.chunks_exact(ELEMENT_LEN)) {
-            *sum = sum.plus(gamma.times(raw(element)));
+            let mut value = raw(element).0;
+            // In place: a result that is returned by value is copied, in pieces that the processor has to wait for.
+            // SAFETY: live elements; blst lets a result lie where an operand does.
+            unsafe {
+                blst_fr_mul(&mut value, &value, &gamma.0);
+                blst_fr_add(&mut sum.0, &sum.0, &value);
+            }
         }
     }
     sums.into_iter().map(|sum| Fr::from_limbs(sum.0.l)).collect()
@@ -142,11 +149,17 @@ fn raw(element: &[u8]) -> Fr {
     Fr(blst_fr { l: [word(23), word(15), word(7), word(0) >> 8] })
 }
 
+/// The lines of a point's Miller loop.
+type Lines = Box<[blst_fp6; LINES]>;
+/// How many there are.
+const LINES: usize = 68;
+
 /// What openings and verifications need of the ceremony's setup.
 pub struct Ceremony {
     lagrange: Vec<blst_p1_affine>,
-    one_g2: blst_p2_affine,
-    tau_g2: blst_p2_affine,
+    /// [1]₂ and [τ]₂, as their Miller loops take them.
+    one_g2: Lines,
+    tau_g2: Lines,
     roots: Vec<Fr>,
     scratch: Vec<u64>,
 }
@@ -164,7 +177,10 @@ impl Ceremony {
             // SAFETY: 96 bytes, as just asserted.
             let error = unsafe { blst_p2_uncompress(&mut out, bytes.as_ptr()) };
             assert_eq!(error, BLST_ERROR::BLST_SUCCESS, "a point of the setup");
-            out
+            let mut lines: Lines = Box::new([blst_fp6::default(); LINES]);
+            // SAFETY: room for the 68 lines that blst's header asks for.
+            unsafe { blst_precompute_lines(lines.as_mut_ptr(), &out) };
+            lines
         };
         // SAFETY: a function of a number.
         let bytes = unsafe { blst_p1s_mult_pippenger_scratch_sizeof(ELEMENTS) };
@@ -201,8 +217,10 @@ impl Ceremony {
     pub fn verify(&mut self, terms: &Terms, z: Fr, y: Fr, proof: &blst_p1_affine) -> bool {
         let folded = sum_of_products(&terms.commitments, &terms.gammas, 128, &mut self.scratch);
         // SAFETY: the generator is a constant of blst.
-        let generator = unsafe { *blst_p1_generator() };
-        let left = plus(&folded, &plus(&times(&projective(proof), z), &negated(times(&generator, y))));
+        let generator = unsafe { affine(&*blst_p1_generator()) };
+        let own = [*proof, affine(&negated(projective(&generator)))];
+        let own = sum_of_products(&own, &[z.to_le_bytes(), y.to_le_bytes()].concat(), 255, &mut self.scratch);
+        let left = plus(&folded, &own);
         self.pairings_cancel(&affine(&left), &affine(&negated(projective(proof))))
     }
 
@@ -212,8 +230,8 @@ impl Ceremony {
         let (mut product, mut result) = (blst_fp12::default(), blst_fp12::default());
         // SAFETY: all are distinct live values of the types asked for.
         unsafe {
-            blst_miller_loop(&mut first, &self.one_g2, left);
-            blst_miller_loop(&mut second, &self.tau_g2, right);
+            blst_miller_loop_lines(&mut first, self.one_g2.as_ptr(), left);
+            blst_miller_loop_lines(&mut second, self.tau_g2.as_ptr(), right);
             blst_fp12_mul(&mut product, &first, &second);
             blst_final_exp(&mut result, &product);
             blst_fp12_is_one(&result)

@@ -50,12 +50,18 @@ pub(super) fn build(place: &Place) -> Result<Built, String> {
         holdfast: executable(&["build", "--package", "holdfast"], &place.target, "holdfast")?,
         peers: executable(&["build", "--manifest-path", &peers], &peers_target, "holdfast-peers")?,
         rounds: {
-            executable(&["build", "--manifest-path", &simd], &peers_target, "holdfast-simd-accel-peer")?;
+            executable(&["build", "--manifest-path", &simd], &simd_target(&peers_target), "holdfast-simd-accel-peer")?;
             bench(place, "audit_round")?
         },
         reading: bench(place, "reading")?,
         peers_target,
     })
+}
+
+/// Where the peers' process looks for it, one place for each set of instructions that it may be compiled for.
+fn simd_target(peers_target: &Path) -> PathBuf {
+    let arch = std::env::var("RUST_REED_SOLOMON_ERASURE_ARCH").unwrap_or_else(|_| "haswell".into());
+    peers_target.join(format!("simd-accel-{arch}"))
 }
 
 fn bench(place: &Place, name: &str) -> Result<PathBuf, String> {
