@@ -73,7 +73,7 @@ fn reading_of(out: &mut String, report: &Report) {
         out,
         "## Reading\n\n\
          `benches/reading`: a full fold of a volume of {} MiB by the code that answers challenges, beside plain reads of the same files, in turn,\n\
-         each with a cold cache. One thread reads and checks, one folds; the rate is of the payload.\n\n\
+         each with a cold cache and the disk told of 24 reads ahead. One thread reads and checks, one folds; the rate is of the payload.\n\n\
          | what | found | goal |\n|---|--:|--:|\n\
          | plain sequential reads | {:.0} MB/s | – |\n\
          | full fold | {:.0} MB/s, {:.2} of that | {:.1} |\n\
