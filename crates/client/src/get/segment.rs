@@ -133,12 +133,9 @@ impl Reading<'_> {
                     Effect::Fail(error) => return Err(ClientError::Get { segment: self.part.place.id, error }),
                 }
             }
-            let deadline = self.machine.deadline().map(|at| clock.at(at));
-            let timer = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
+            // By its contract the machine waits for something until it is over. Were it wrong, nothing would ever wake this.
+            let Some(deadline) = self.machine.deadline() else {
+                return Err(ClientError::Bug("a read is not over and waits for nothing".into()));
             };
             event = tokio::select! {
                 Some(joined) = self.tasks.join_next() => match joined {
@@ -146,7 +143,7 @@ impl Reading<'_> {
                     Err(error) if error.is_cancelled() => Event::Tick,
                     Err(error) => return Err(ClientError::Bug(error.to_string())),
                 },
-                () = timer => Event::Tick,
+                () = tokio::time::sleep_until(clock.at(deadline)) => Event::Tick,
             };
         }
     }

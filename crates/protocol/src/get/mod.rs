@@ -136,7 +136,8 @@ impl SegmentGet {
         &self.met
     }
 
-    /// When to come back with [`Event::Tick`], if nothing else comes before.
+    /// When to come back with [`Event::Tick`], if nothing else comes before. `None` once it is over, and only then: what is
+    /// wanted is either on its way, which ends in time, or with a busy node, which is asked again.
     pub fn deadline(&self) -> Option<Mono> {
         if self.over {
             return None;
@@ -238,11 +239,8 @@ impl SegmentGet {
 
     /// Assembles if what came is enough; otherwise asks for what is not asked for yet.
     fn go_on(&mut self, now: Mono) -> Vec<Effect> {
-        let here: Vec<ShardIndex> = self.usable(|shard| shard.asks.iter().any(|ask| ask.came));
-        if let Ok(plan) = ReadPlan::new(self.geometry, self.range, &here)
-            && plan.fetches().iter().all(|fetch| self.holds(fetch))
-        {
-            return self.finish(Effect::Assemble { shards: here });
+        if let Some(shards) = self.enough() {
+            return self.finish(Effect::Assemble { shards });
         }
         match self.plan(now) {
             Ok(plan) => self.ask(now, &plan),
@@ -251,6 +249,23 @@ impl SegmentGet {
                 self.finish(Effect::Fail(error))
             }
             Err(error) => self.finish(Effect::Fail(GetError::Segment(error))),
+        }
+    }
+
+    /// Shards that gave all that a plan over them asks for, if there are such.
+    ///
+    /// Who gave one part and holds back another must not hold up those who gave all: whoever lacks something is left out, and
+    /// the plan made anew. With fewer shards it asks each for as much or more, so who lacks something now would lack it then.
+    fn enough(&self) -> Option<Vec<ShardIndex>> {
+        let mut here = self.usable(|shard| shard.asks.iter().any(|ask| ask.came));
+        loop {
+            let plan = ReadPlan::new(self.geometry, self.range, &here).ok()?;
+            let lacking = plan.fetches().iter().filter(|fetch| !self.holds(fetch));
+            let lacking: Vec<ShardIndex> = lacking.map(|fetch| fetch.shard).collect();
+            if lacking.is_empty() {
+                return Some(here);
+            }
+            here.retain(|index| !lacking.contains(index));
         }
     }
 

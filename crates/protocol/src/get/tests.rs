@@ -1,8 +1,12 @@
 //! A read against nodes that are played by hand. Code 4 + 2 over a segment of 64 KiB: shards of 16 KiB.
 
+use std::collections::BTreeMap;
+
 use holdfast_types::Code;
 
 use super::*;
+
+mod faults;
 
 const K: u16 = 4;
 const SHARD: u64 = 16 << 10;
@@ -26,6 +30,9 @@ struct World {
     get: SegmentGet,
     now: Mono,
     flying: Flying,
+    /// All that was ever asked for.
+    fetches: BTreeMap<Token, (u16, ByteRange)>,
+    came: Vec<Token>,
     cancelled: Vec<Token>,
     end: Option<Result<Vec<u16>, GetError>>,
 }
@@ -37,27 +44,63 @@ impl World {
 
     fn begin(range: ByteRange, mode: Mode, candidates: Vec<Candidate>) -> Self {
         let get = SegmentGet::new(geometry(), range, mode, candidates, Patience::default());
-        let mut world = Self { get, now: Mono(5000), flying: vec![], cancelled: vec![], end: None };
+        let (flying, fetches, came, cancelled) = Default::default();
+        let mut world = Self { get, now: Mono(5000), flying, fetches, came, cancelled, end: None };
         world.tell(Event::Begin);
         world
     }
 
     fn tell(&mut self, event: Event) {
+        if let Event::Came(token) = event {
+            self.came.push(token);
+        }
         for effect in self.get.step(self.now, event) {
             match effect {
                 Effect::Fetch { token, shard, range, verify } => {
                     assert_eq!(verify, range == ByteRange::first(SHARD));
                     self.flying.push((token, shard.0, range));
+                    self.fetches.insert(token, (shard.0, range));
                 }
                 Effect::Cancel(token) => self.cancelled.push(token),
                 Effect::Assemble { shards } => self.end = Some(Ok(shards.iter().map(|index| index.0).collect())),
                 Effect::Fail(error) => self.end = Some(Err(error)),
             }
         }
+        self.assert_sound();
+    }
+
+    /// What holds after every step, whatever happened.
+    fn assert_sound(&self) {
+        match (&self.end, self.get.deadline()) {
+            (None, Some(deadline)) => {
+                assert!(deadline > self.now, "it turns on the spot");
+                // The slow twin of the machine's own look: every choice of shards is tried.
+                let choice = |bits: u16| (0..6).filter(|shard| bits >> shard & 1 == 1).collect::<Vec<u16>>();
+                let enough = (0..64).map(choice).find(|shards| self.is_enough(shards));
+                assert!(enough.is_none(), "shards {enough:?} gave all it takes, and it waits: {:?}", self.get);
+            }
+            (None, None) => panic!("it hangs: {:?}", self.get),
+            (Some(Ok(shards)), None) => assert!(self.is_enough(shards), "{shards:?} did not come"),
+            (Some(Err(_)), None) => {}
+            (Some(_), Some(deadline)) => panic!("it is over and waits for {deadline:?}"),
+        }
+    }
+
+    /// Whether all came that a plan over these shards asks for, and none of them gave itself away.
+    fn is_enough(&self, shards: &[u16]) -> bool {
+        let met = self.get.met();
+        let is_out = |shard: &u16| met.iter().any(|(of, met)| of.0 == *shard && matches!(met, Met::Trouble(_)));
+        let indices: Vec<ShardIndex> = shards.iter().map(|shard| ShardIndex(*shard)).collect();
+        let Ok(plan) = ReadPlan::new(geometry(), self.get.range, &indices) else { return false };
+        let holds = |fetch: &Fetch| {
+            let mut came = self.came.iter().filter_map(|token| self.fetches.get(token));
+            came.any(|(shard, range)| *shard == fetch.shard.0 && range.contains(fetch.range))
+        };
+        !shards.iter().any(is_out) && plan.fetches().iter().all(holds)
     }
 
     fn doze(&mut self) {
-        self.now = self.get.deadline().expect("something is due");
+        self.now = self.get.deadline().expect("something is due").max(self.now);
         self.tell(Event::Tick);
     }
 
