@@ -23,7 +23,7 @@ use buffers::Buffers;
 use pass::{Broken, Pass};
 
 /// Waits before a read that failed for want of shards begins again where it stopped: nodes come back,
-/// and repair puts shards elsewhere.
+/// and repair puts shards elsewhere. A read that got on since it failed last has all of them before it again.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// A shard that was not as it should be.
@@ -162,7 +162,7 @@ impl Get {
     where
         W: Write + Send + 'static,
     {
-        let mut pauses = PAUSES.into_iter();
+        let (mut pauses, mut failed_at) = (PAUSES.into_iter(), 0);
         let mut tally = Tally::default();
         loop {
             let opener = self.opener(range, tally.written).await?;
@@ -182,6 +182,10 @@ impl Get {
                 }
                 Err(Broken::Failed(error)) => {
                     let may_pass = is_passing(&error) || matches!(*error, ClientError::Get { .. });
+                    // A long read may stumble now and then.
+                    if tally.written > failed_at {
+                        (pauses, failed_at) = (PAUSES.into_iter(), tally.written);
+                    }
                     let Some(pause) = pauses.next().filter(|_| may_pass) else { return Err(*error) };
                     tracing::info!(object = %self.object.id, %error, "a read begins again where it stopped");
                     self.progress.notice(&format!("{error}; trying again"));

@@ -2,20 +2,24 @@
 
 use std::{
     io::{self, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
-use holdfast_client::{ClientError, Quiet};
+use holdfast_client::{ClientError, Progress, Quiet};
+use holdfast_dispersal::FRAME_SEALED_LEN_MAX;
 use holdfast_protocol::{
     get::{GetError, Met, Trouble},
     model::Standing,
 };
-use holdfast_types::ByteRange;
+use holdfast_types::{ByteRange, Code, Policy};
 
 use crate::{
     cluster::{Cluster, noise},
-    node::{Fault, Garble},
+    node::{Fault, Garble, Node},
 };
 
 const MIB: usize = 1 << 20;
@@ -176,4 +180,38 @@ async fn extents_of_a_few_bytes_are_read_a_few_at_a_time() {
     assert!(report.segments > 100, "{} parts", report.segments);
     let most = cluster.nodes.iter().map(|node| node.inner().most_slow).max();
     assert!((2..=4).contains(&most.unwrap()), "{most:?} reads of one node at once");
+}
+
+/// Takes every node away when a segment was written, and brings them back when the read has stumbled; so many times.
+struct Stumbles {
+    nodes: Vec<Node>,
+    left: AtomicU32,
+}
+
+impl Progress for Stumbles {
+    fn segment(&self) {
+        if self.left.load(Ordering::SeqCst) > 0 {
+            self.nodes.iter().for_each(|node| node.fail(Fault::Wiped));
+        }
+    }
+    fn notice(&self, text: &str) {
+        if text.ends_with("; trying again") {
+            self.left.fetch_sub(1, Ordering::SeqCst);
+            self.nodes.iter().for_each(|node| node.inner().fault = None);
+        }
+    }
+}
+
+/// Fault: in a read of hours, nodes are away for a moment now and then, more often than a read may fail that does not get on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_gets_on_may_stumble_again_and_again() {
+    // One frame a segment: of sixteen parts at most four are on their way when the first of a pass is written.
+    let policy = Policy::new("default", Code::new(4, 2).unwrap());
+    let cluster = Cluster::build(6, policy, FRAME_SEALED_LEN_MAX).await;
+    let bytes = noise(10, 16 * MIB);
+    let object = cluster.put("object", &bytes).await.objects[0].id;
+    let stumbles = Arc::new(Stumbles { nodes: cluster.nodes.clone(), left: AtomicU32::new(3) });
+    let (_, read) = cluster.client.get(object, None, Vec::new(), stumbles.clone()).await.unwrap();
+    assert!(read == bytes);
+    assert_eq!(stumbles.left.load(Ordering::SeqCst), 0);
 }
