@@ -209,6 +209,9 @@ pub enum ReceiptFault {
     /// Another shard, length or owner.
     #[error("the receipt is for another shard, length or owner")]
     Content,
+    /// A number above [`Sequence::MAX`].
+    #[error("the receipt's number is above the greatest that a catalog keeps")]
+    Sequence,
     /// From before the node lost its volume.
     #[error("the receipt is from an earlier life of the node, which has lost its volume since; put the shard again")]
     Incarnation,
@@ -258,6 +261,10 @@ pub fn receipt_fault(
     let Some(row) = nodes.get(&node).filter(|_| receipt.node == node) else { return Some(ReceiptFault::Node) };
     if receipt.shard != shard || receipt.len != segment.shard_len || receipt.owner != segment.owner {
         return Some(ReceiptFault::Content);
+    }
+    // Attack: the catalog would fail at it every time it is asked, and take that for its own trouble.
+    if receipt.sequence > Sequence::MAX {
+        return Some(ReceiptFault::Sequence);
     }
     // Attack: a receipt kept from before a wipe would make the catalog believe in bytes that are gone.
     if receipt.incarnation != row.incarnation {

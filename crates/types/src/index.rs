@@ -39,6 +39,12 @@ index!(
     /// A node's own running number of what it stored; never reused, never reordered.
     Sequence(u64)
 );
+
+impl Sequence {
+    /// The greatest number a node may give: catalogs count in signed 64-bit numbers, and ask for what comes after it.
+    pub const MAX: Self = Self(i64::MAX as u64 - 1);
+}
+
 index!(
     /// The auditor's running number of a verdict; a watcher resumes after it.
     VerdictId(i64)

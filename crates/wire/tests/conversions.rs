@@ -91,7 +91,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {
-    (bytes32(), any::<[u8; 16]>(), bytes32(), bytes32(), 1..=SHARD_LEN_MAX, any::<u64>(), signature()).prop_map(
+    (bytes32(), any::<[u8; 16]>(), bytes32(), bytes32(), 1..=SHARD_LEN_MAX, 0..=Sequence::MAX.0, signature()).prop_map(
         |(node, incarnation, owner, shard, len, sequence, signature)| Receipt {
             node: NodeId(node),
             incarnation: Incarnation(incarnation),
@@ -463,7 +463,7 @@ fn the_largest_answer_and_the_largest_page_fit_a_message() {
     assert_eq!(Answer::try_from(message), Ok(answer));
 
     let entry = |at: usize| SetEntry {
-        sequence: Sequence(u64::MAX - LIST_ENTRIES_MAX as u64 + at as u64),
+        sequence: Sequence(Sequence::MAX.0 - LIST_ENTRIES_MAX as u64 + 1 + at as u64),
         shard: ShardId::from_bytes([0xff; 32]),
         len: SHARD_LEN_MAX,
     };
@@ -481,6 +481,46 @@ fn a_list_that_does_not_rise_is_refused() {
     assert!(page(vec![entry(3), entry(4)], Some(5)).is_ok());
     assert_eq!(refused(page(vec![entry(3), entry(3)], None)), "entries[1].sequence");
     assert_eq!(refused(page(vec![entry(3)], Some(3))), "next_sequence");
+}
+
+/// Attack: a number that the catalog cannot keep, or after which it cannot ask for the next, stops whoever writes it there.
+#[test]
+fn a_number_that_no_catalog_keeps_is_refused_by_name() {
+    use pb::node::v1::{self as node, get_shard_response::Part};
+    let receipt = |sequence| node::Receipt {
+        node_id: vec![1; 32],
+        incarnation: vec![2; 16],
+        owner_id: vec![3; 32],
+        shard: vec![4; 32],
+        len: 5,
+        sequence,
+        signature: vec![6; 65],
+    };
+    let entry = |sequence| node::ShardEntry { sequence, shard: vec![1; 32], len: 1 };
+    let page = |entries, next_sequence| ShardPage::try_from(node::ListShardsResponse { entries, next_sequence });
+    let header = |sequence| {
+        GetPart::try_from(node::GetShardResponse {
+            part: Some(Part::Header(node::GetShardHeader { len: 1, sequence })),
+        })
+    };
+    let greatest = Sequence::MAX.0;
+    assert!(Receipt::try_from(receipt(greatest)).is_ok());
+    assert!(page(vec![entry(greatest)], None).is_ok() && page(vec![], Some(greatest)).is_ok());
+    assert!(header(greatest).is_ok());
+    for beyond in [greatest + 1, 1 << 63, u64::MAX] {
+        assert_eq!(refused(Receipt::try_from(receipt(beyond))), "sequence");
+        let put = node::PutShardResponse { receipt: Some(receipt(beyond)) };
+        assert_eq!(refused(Receipt::try_from(put)), "receipt.sequence");
+        let noted = pb::auditor::v1::NoteReceiptsRequest {
+            upload_id: vec![7; 16],
+            segment_id: vec![8; 16],
+            receipts: vec![pb::auditor::v1::IndexedReceipt { index: 0, receipt: Some(receipt(beyond)) }],
+        };
+        assert_eq!(refused(NoteReceipts::try_from(noted)), "receipts[0].receipt.sequence");
+        assert_eq!(refused(page(vec![entry(3), entry(beyond)], None)), "entries[1].sequence");
+        assert_eq!(refused(page(vec![entry(3)], Some(beyond))), "next_sequence");
+        assert_eq!(refused(header(beyond)), "header.sequence");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One segment on its way: staged, its shards sent, their receipts noted, staged again for those that
 //! failed, until all n are noted or the rounds are over.
 
-use holdfast_types::{Millis, Mono, NodeId, PublicKey, SegmentId, ShardId, ShardIndex};
+use holdfast_types::{Millis, Mono, NodeId, PublicKey, SegmentId, Sequence, ShardId, ShardIndex};
 
 use super::{
     Avoided, Call, CallFailure, Effect, Patience, PutError, Slot, Terms, Wishes,
@@ -253,6 +253,7 @@ impl SegmentPut {
                     && receipt.shard == shard.id
                     && receipt.len == len
                     && receipt.owner == owner
+                    && receipt.sequence <= Sequence::MAX
                     && receipt.is_signed_by(&key);
                 if fits {
                     shard.state = State::Held(receipt);

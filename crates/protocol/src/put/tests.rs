@@ -211,13 +211,18 @@ fn a_silent_node_is_given_up_in_time_and_its_late_answer_is_dropped() {
 }
 
 #[test]
-fn a_receipt_that_somebody_else_signed_is_no_receipt() {
-    let forgeries: [fn(&mut Receipt); 5] = [
+fn a_receipt_that_somebody_else_signed_or_that_no_catalog_keeps_is_no_receipt() {
+    let forgeries: [fn(&mut Receipt); 6] = [
         |receipt| receipt.signature.bytes[0] ^= 1,
         |receipt| receipt.shard = shard(5),
         |receipt| receipt.len += 1,
         |receipt| receipt.owner = OwnerId([9; 32]),
         |receipt| *receipt = *self::receipt(9, 0),
+        // Its own word, for a number that no catalog keeps.
+        |receipt| {
+            receipt.sequence = holdfast_types::Sequence(holdfast_types::Sequence::MAX.0 + 1);
+            receipt.signature = key(1).sign(&receipt.transcript());
+        },
     ];
     for forge in forgeries {
         let mut world = World::new(N);

@@ -104,6 +104,9 @@ pub struct MapStore {
 
 impl Store for MapStore {
     fn apply(&mut self, op: StoreOp) -> StoreReply {
+        if let Some(sequence) = too_large(&op) {
+            return StoreReply::Failed(format!("{sequence} does not fit the catalog's 63-bit numbers"));
+        }
         match op {
             StoreOp::RaiseEpoch { above } => self.raise_epoch(above),
             StoreOp::PutNode(row) => self.put_node(*row),
@@ -168,6 +171,17 @@ impl Store for MapStore {
             StoreOp::Summary => self.summary(),
         }
     }
+}
+
+/// A number of a node's that SQLite could not keep: what comes of it there, the simulation is to see.
+fn too_large(op: &StoreOp) -> Option<Sequence> {
+    let named = match op {
+        StoreOp::NoteReceipts { receipts, .. } => receipts.iter().map(|(_, _, sequence)| *sequence).max(),
+        StoreOp::PlacementsOfNode { from: sequence, .. } | StoreOp::SetSequence { sequence, .. } => Some(*sequence),
+        StoreOp::Place { placement, .. } => Some(placement.sequence),
+        _ => None,
+    };
+    named.filter(|sequence| i64::try_from(sequence.0).is_err())
 }
 
 /// A limit as a count of rows, never above [`ROWS_MAX`].

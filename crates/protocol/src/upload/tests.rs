@@ -176,6 +176,12 @@ fn a_receipt_counts_only_from_its_node_in_its_present_life_for_these_bytes() {
     assert_eq!(fault(sign(Receipt { len: 4095, ..good }), 2), Some(ReceiptFault::Content));
     assert_eq!(fault(sign(Receipt { owner: OwnerId([1; 32]), ..good }), 2), Some(ReceiptFault::Content));
     assert_eq!(fault(sign(Receipt { shard: ShardId::from_bytes([9; 32]), ..good }), 2), Some(ReceiptFault::Content));
+    assert_eq!(fault(sign(Receipt { sequence: Sequence::MAX, ..good }), 2), None);
+    // Attack: one such number, and the catalog fails at all that are noted with it.
+    for beyond in [Sequence::MAX.0 + 1, 1 << 63, u64::MAX] {
+        let signed = sign(Receipt { sequence: Sequence(beyond), ..good });
+        assert_eq!(fault(signed, 2), Some(ReceiptFault::Sequence));
+    }
     let wiped = sign(Receipt { incarnation: Incarnation([0xee; 16]), ..good });
     assert_eq!(fault(wiped, 2), Some(ReceiptFault::Incarnation));
     let forged = Receipt { signature: node_key(number + 1).sign(&good.transcript()), ..good };

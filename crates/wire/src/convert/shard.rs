@@ -17,6 +17,12 @@ pub const CHUNK_LEN_MAX: usize = 1 << 20;
 /// Bytes in one piece of a read at most: below it gRPC's framing shows, above it a slow reader pins memory.
 pub const PIECE_SENT_MAX: usize = 256 << 10;
 
+/// A node's number for a shard.
+// Attack: one that no catalog can keep would be asked to be kept for ever, by every repair and every put it is in.
+fn sequence(field: &str, given: u64) -> Result<Sequence, DecodeError> {
+    number(field, given, 0..=Sequence::MAX.0).map(Sequence)
+}
+
 /// One message of a put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutPart {
@@ -67,7 +73,7 @@ impl TryFrom<pb::Receipt> for Receipt {
             owner: OwnerId(fixed("owner_id", &receipt.owner_id)?),
             shard: ShardId::from_bytes(fixed("shard", &receipt.shard)?),
             len: shard_len("len", receipt.len)?,
-            sequence: Sequence(receipt.sequence),
+            sequence: sequence("sequence", receipt.sequence)?,
             signature: signature("signature", &receipt.signature)?,
         })
     }
@@ -152,9 +158,10 @@ impl TryFrom<pb::GetShardResponse> for GetPart {
     fn try_from(message: pb::GetShardResponse) -> Result<Self, DecodeError> {
         use pb::get_shard_response::Part;
         match present("part", message.part)? {
-            Part::Header(header) => {
-                Ok(GetPart::Header { len: shard_len("header.len", header.len)?, sequence: Sequence(header.sequence) })
-            }
+            Part::Header(header) => Ok(GetPart::Header {
+                len: shard_len("header.len", header.len)?,
+                sequence: sequence("header.sequence", header.sequence)?,
+            }),
             Part::Piece(piece) => {
                 let len = number("piece.bytes", piece.bytes.len(), 1..=PIECE_SENT_MAX)? as u64;
                 let most = holdfast_types::SHARD_LEN_MAX - len;
@@ -223,14 +230,15 @@ impl TryFrom<pb::ListShardsResponse> for ShardPage {
             }
             before = Some(entry.sequence);
             Ok(SetEntry {
-                sequence: Sequence(entry.sequence),
+                sequence: sequence("sequence", entry.sequence)?,
                 shard: ShardId::from_bytes(fixed("shard", &entry.shard)?),
                 len: shard_len("len", entry.len)?,
             })
         })?;
         // A next that does not rise would keep the auditor listing for ever.
         let least = before.map_or(0, |last| last.saturating_add(1));
-        let next = message.next_sequence.map(|next| number("next_sequence", next, least..=u64::MAX)).transpose()?;
+        let bound = least..=Sequence::MAX.0;
+        let next = message.next_sequence.map(|next| number("next_sequence", next, bound)).transpose()?;
         Ok(ShardPage { entries, next: next.map(Sequence) })
     }
 }

@@ -40,7 +40,9 @@ promises! {
         extents_come_by_the_bytes_they_touch, deleting_keeps_a_shared_segment_until_its_last_object,
         deleting_what_is_not_there_is_done;
     placements: a_commitment_is_set_against_the_expected_one_only, pending_commitments_come_in_pages,
-        placements_come_in_order_of_sequence, the_worst_segment_comes_first, a_place_needs_the_version_it_replaces,
+        placements_come_in_order_of_sequence, the_greatest_number_is_kept_and_ends_a_page,
+        a_number_that_does_not_fit_fails_and_changes_nothing, the_worst_segment_comes_first,
+        a_place_needs_the_version_it_replaces,
         a_place_needs_the_live_lease, an_older_fence_is_refused, a_place_moves_bytes_and_queues_the_old_copy,
         a_place_fills_an_absent_index, a_place_of_other_content_is_refused, a_node_holds_one_shard_of_a_segment;
     witnesses: witnesses_come_with_their_segment_and_the_later_one_counts,

@@ -85,6 +85,57 @@ pub(super) fn placements_come_in_order_of_sequence(store: &mut dyn Store) {
     assert_eq!(list, StoreReply::Placements(vec![found]));
 }
 
+/// Attack: the number is the node's choice. The greatest is kept, and what comes after it can be asked for.
+pub(super) fn the_greatest_number_is_kept_and_ends_a_page(store: &mut dyn Store) {
+    let (last, after) = (Sequence::MAX, Sequence(Sequence::MAX.0 + 1));
+    nodes(store, 6);
+    put(store, 1);
+    let held = lease(store, 1, START);
+    let seen = placement(store, 1, 3);
+    done(store, replaced(&seen, 5, last.0, held.fence));
+    done(
+        store,
+        StoreOp::SetSequence { segment: segment_id(1), index: ShardIndex(0), node: node_id(1), sequence: last },
+    );
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    stage(store, staged(2, 2, 1, 0, [2, 3, 4, 6]), 3);
+    let receipts = vec![(ShardIndex(3), node_id(6), last)];
+    done(store, StoreOp::NoteReceipts { upload: upload_id(2), segment: segment_id(2), receipts });
+    commit(store, 2, 1, vec![object(2, 1, vec![extent(0, 2, 0, SHARD)])]);
+    for (node, segment, index) in [(5, 1, 3), (1, 1, 0), (6, 2, 3)] {
+        let found = placement(store, segment, index);
+        assert_eq!((found.node, found.sequence), (node_id(node), last));
+        let page = |from| StoreOp::PlacementsOfNode { node: node_id(node), from, limit: 1 };
+        assert_eq!(store.apply(page(last)), StoreReply::Placements(vec![found]));
+        assert_eq!(store.apply(page(after)), StoreReply::Placements(vec![]));
+    }
+}
+
+/// Beyond that a store fails, and changes nothing: it is for whoever hears the node to let no such number come here.
+pub(super) fn a_number_that_does_not_fit_fails_and_changes_nothing(store: &mut dyn Store) {
+    let beyond = Sequence(1 << 63);
+    nodes(store, 6);
+    put(store, 1);
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    stage(store, staged(2, 2, 1, 0, [2, 3, 4, 6]), 2);
+    let held = lease(store, 1, START);
+    let seen = placement(store, 1, 3);
+    let receipts = vec![(ShardIndex(2), node_id(4), Sequence(7)), (ShardIndex(3), node_id(6), beyond)];
+    for op in [
+        replaced(&seen, 5, beyond.0, held.fence),
+        StoreOp::SetSequence { segment: segment_id(1), index: ShardIndex(3), node: seen.node, sequence: beyond },
+        StoreOp::NoteReceipts { upload: upload_id(2), segment: segment_id(2), receipts },
+        StoreOp::PlacementsOfNode { node: node_id(4), from: beyond, limit: 1 },
+    ] {
+        let reply = store.apply(op.clone());
+        assert!(matches!(reply, StoreReply::Failed(_)), "{op:?}: {reply:?}");
+    }
+    assert_eq!(placement(store, 1, 3), seen);
+    let one = StoreOp::StagedSegment { id: upload_id(2), owner: owner(1), segment: segment_id(2) };
+    let StoreReply::Upload(_, staged) = store.apply(one) else { panic!("staged") };
+    assert!(staged[0].assignments[2..].iter().all(|assignment| assignment.sequence.is_none()));
+}
+
 pub(super) fn the_worst_segment_comes_first(store: &mut dyn Store) {
     nodes(store, 8);
     for n in 1..=3 {
