@@ -3,6 +3,9 @@
 
 use holdfast_types::Millis;
 
+/// A refusal is not asked again sooner: a node that says "now" is still busy.
+const REFUSAL_WAIT_MIN: Millis = Millis(100);
+
 /// Intervals and limits, checked where the configuration is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Profile {
@@ -120,5 +123,11 @@ impl Profile {
             backoff_max: Millis::from_secs(10),
             silence_alarm: Millis::from_secs(30),
         }
+    }
+
+    /// How long to leave a node alone that refused: what it says, within reason.
+    pub(crate) fn refusal_wait(&self, after: Millis) -> Millis {
+        let most = self.containment.first().copied().unwrap_or(self.answer_within).max(REFUSAL_WAIT_MIN);
+        after.clamp(REFUSAL_WAIT_MIN, most)
     }
 }

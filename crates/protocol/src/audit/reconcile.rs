@@ -28,7 +28,6 @@ use crate::{
 use super::{
     classify::{Gap, Heard, hear},
     findings::Findings,
-    flight::refusal_wait,
     task::{Ctx, Ending, Input, Progress, Silence},
 };
 
@@ -171,6 +170,11 @@ impl Reconcile {
         self.findings.absent()
     }
 
+    /// Whether everything that was asked for by name is there: then nothing explains why the sets differ.
+    pub(super) fn explains_nothing(&self) -> bool {
+        self.findings.is_empty()
+    }
+
     /// Our clock jumped while a question was under way.
     pub(super) fn interrupt(&mut self, ctx: &mut Ctx<'_>) -> Option<Progress> {
         match self.step {
@@ -207,7 +211,8 @@ impl Reconcile {
         };
         self.pages += 1;
         for entry in entries.iter().take(LIST_ENTRIES_MAX) {
-            if self.wanted.member(&entry.shard).is_some() {
+            // A number that no catalog keeps is no place of a shard: it is asked for by name.
+            if self.wanted.member(&entry.shard).is_some() && entry.sequence <= Sequence::MAX {
                 self.listed.insert(entry.shard, (entry.sequence, entry.len));
             }
         }
@@ -306,7 +311,7 @@ impl Reconcile {
                 self.refusals += 1;
                 match self.refusals > ctx.profile.refusals_max {
                     true => self.silent(Outcome::Refused),
-                    false => Progress::Sleep(ctx.now.mono + refusal_wait(after, ctx.profile)),
+                    false => Progress::Sleep(ctx.now.mono + ctx.profile.refusal_wait(after)),
                 }
             }
             Heard::Nonsense | Heard::Fold(_) | Heard::Mismatch => self.found(at, false, ctx),

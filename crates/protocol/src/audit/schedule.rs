@@ -68,7 +68,7 @@ pub(super) struct Watch {
     pub(super) reconcile: Option<AuditSet>,
     /// Shards that the node has signed not to have; they are not asked for again.
     pub(super) absent: BTreeSet<Sequence>,
-    drifts: u32,
+    pub(super) drifts: u32,
     held: u32,
     false_answers: u32,
     /// The last verdict of this process, or when it met the node.

@@ -36,8 +36,6 @@ use super::{
     task::{Ctx, Ending, Input, Progress, Purpose},
 };
 
-pub(super) use question::refusal_wait;
-
 /// What is being waited for.
 enum Step {
     Recall(AuditId),

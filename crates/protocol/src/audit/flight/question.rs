@@ -16,9 +16,6 @@ use crate::{
 
 use super::{Audit, Phase, Step};
 
-/// A refusal is not asked again sooner: a node that says "now" is still busy.
-const REFUSAL_WAIT_MIN: Millis = Millis(100);
-
 impl Audit {
     pub(super) fn whole(&self, profile: &Profile) -> Ask {
         match self.lane {
@@ -77,7 +74,7 @@ impl Audit {
         if self.refusals > ctx.profile.refusals_max {
             return self.silent(Outcome::Refused, ctx);
         }
-        Progress::Sleep(ctx.now.mono + refusal_wait(after, ctx.profile))
+        Progress::Sleep(ctx.now.mono + ctx.profile.refusal_wait(after))
     }
 
     pub(super) fn silent(&mut self, outcome: Outcome, ctx: &mut Ctx<'_>) -> Progress {
@@ -136,12 +133,6 @@ impl Audit {
         };
         self.go(Step::Verify(job), ctx)
     }
-}
-
-/// How long to leave a node alone that refused: what it says, within reason.
-pub(in crate::audit) fn refusal_wait(after: Millis, profile: &Profile) -> Millis {
-    let most = profile.containment.first().copied().unwrap_or(profile.answer_within).max(REFUSAL_WAIT_MIN);
-    after.clamp(REFUSAL_WAIT_MIN, most)
 }
 
 /// How long the node has: a fold reads its blobs, leaves are there at once.

@@ -235,6 +235,20 @@ fn eternal_drift_ends_contained() {
     world.assert_settled();
 }
 
+/// Attack: a shard is listed under a number after which the catalog could not ask for the next. It is asked for by name
+/// then, and proven, every time; and no other shard is ever asked for, since the sets never agree.
+#[test]
+fn a_number_that_no_catalog_keeps_is_not_taken_from_a_list_and_frees_nobody_from_audits() {
+    let mut world = World::new();
+    let held = world.peers[0].held.remove(&Sequence(12)).expect("held");
+    world.peers[0].held.insert(Sequence(Sequence::MAX.0 + 1), held);
+    world.run(20_000);
+    assert_eq!(world.placement(1).sequence, Sequence(12));
+    assert_eq!(world.lives().first(), Some(&NodeLife::Contained), "its set never agrees");
+    assert!(convicted(&world).is_empty());
+    world.assert_settled();
+}
+
 /// Attack: a shard is left out of the list and of the set, so that it is never asked for.
 #[test]
 fn a_shard_left_out_of_the_list_is_asked_for_by_name() {
