@@ -29,6 +29,14 @@ pub(super) fn question(cluster: &[u8; 32], receipt: &Receipt, seed: Seed, leaves
     }
 }
 
+/// Why an answer has no leaves to verify.
+pub(super) enum Unproven {
+    /// Its node has no place for one more challenge now.
+    Busy(Millis),
+    /// Any other reason.
+    Failed(String),
+}
+
 /// The leaves to verify, or why the answer is none.
 pub(super) fn claim(
     asked: &Challenge,
@@ -36,15 +44,19 @@ pub(super) fn claim(
     leaves: u16,
     row: Option<&NodeRow>,
     reply: Result<NodeReply, SendFailure>,
-) -> Result<LeafClaim, String> {
+) -> Result<LeafClaim, Unproven> {
+    let failed = |why: &str| Err(Unproven::Failed(why.into()));
     let answer = match reply {
         Ok(NodeReply::Answer(answer)) => answer,
-        Ok(_) => return Err("the node answered the challenge of its new shard with another reply".into()),
-        Err(failure) => return Err(format!("the node did not answer the challenge of its new shard: {failure:?}")),
+        Ok(_) => return failed("the node answered the challenge of its new shard with another reply"),
+        Err(SendFailure::Refused { retry_after }) => return Err(Unproven::Busy(retry_after)),
+        Err(failure) => {
+            return failed(&format!("the node did not answer the challenge of its new shard: {failure:?}"));
+        }
     };
     let speaks = answer.audit == asked.audit && answer.node == asked.node && answer.challenge == asked.digest();
     if !speaks || !row.is_some_and(|row: &NodeRow| answer.is_signed_by(&row.key)) {
-        return Err("the answer to the challenge of the new shard is not the node's, or for another question".into());
+        return failed("the answer to the challenge of the new shard is not the node's, or for another question");
     }
     let drawn = asked.draw(&[entry(receipt)], leaves).into_iter().next().map(|(_, leaves)| leaves);
     match answer.body {
@@ -54,10 +66,10 @@ pub(super) fn claim(
             let proof = shards.remove(0).proof;
             Ok(LeafClaim { shard: receipt.shard, len: receipt.len, leaves: drawn.unwrap_or_default(), proof })
         }
-        AnswerBody::Refused { .. } => Err("the node is too busy to prove its new shard".into()),
-        AnswerBody::SetMismatch { .. } => Err("the node has its new shard under another number than it signed".into()),
+        AnswerBody::Refused { retry_after } => Err(Unproven::Busy(retry_after)),
+        AnswerBody::SetMismatch { .. } => failed("the node has its new shard under another number than it signed"),
         AnswerBody::Leaves { .. } | AnswerBody::Fold { .. } => {
-            Err("the node cannot prove the shard that it has just signed for".into())
+            failed("the node cannot prove the shard that it has just signed for")
         }
     }
 }

@@ -19,7 +19,7 @@ use holdfast_types::{Mono, NodeId, SegmentId, ShardId, ShardIndex};
 use crate::{
     context::Context,
     effect::{LeafClaim, LeavesJob, Notice, RecoverJob, RecoverOutcome, Token, Verification, VerifyJob},
-    message::{Challenge, NodeReply, NodeRequest, Receipt, SendFailure},
+    message::{Challenge, NodeReply, NodeRequest, SendFailure},
     model::{Lease, Placement, RepairRow, RepairState, SegmentView},
     repair::{
         plan::{self, Limits, PlanError},
@@ -28,8 +28,8 @@ use crate::{
     store::{StoreOp, StoreReply},
 };
 
-/// Times a placement is tried again because somebody changed the row in between (a commitment, a verdict).
-const PLACE_TRIES_MAX: u32 = 4;
+use written::Written;
+
 /// A repair that takes longer than this many leases is given up: its driver has forgotten it.
 const LEASES_MAX: u64 = 12;
 
@@ -76,14 +76,6 @@ pub(super) struct Ended {
     pub(super) unserved: Vec<Placement>,
     /// Shards that stand where they were written.
     pub(super) placed: Vec<Placement>,
-}
-
-/// A shard written to its target.
-#[derive(Clone)]
-struct Written {
-    index: ShardIndex,
-    receipt: Receipt,
-    tries: u32,
 }
 
 enum Step {
@@ -208,6 +200,7 @@ impl Run {
                 Some(job) => ctx.out.recover(job.clone()),
                 None => return self.abandon("there is no plan", ctx),
             },
+            Step::Challenge(written, _) if ctx.now.mono < written.rests_until => return,
             Step::Challenge(written, challenge) => {
                 let request = NodeRequest::Challenge(challenge.clone());
                 ctx.out.send(written.receipt.node, request, ctx.profile.answer_within)
@@ -243,8 +236,8 @@ impl Run {
             return Progress::On;
         }
         self.waiting = None;
-        // The store failed us, and nobody knows whether it did what it was asked: every operation here can be asked again.
         if matches!(input, Input::Stored(StoreReply::Failed(_))) {
+            self.store_failed();
             return Progress::On;
         }
         let step = std::mem::replace(&mut self.step, Step::Release);
@@ -258,7 +251,7 @@ impl Run {
                 self.go(Step::Announce(left), ctx);
             }
             (Step::Recover, Input::Recovered(outcome)) => self.recovered(outcome, ctx),
-            (Step::Challenge(written, asked), Input::Answered(reply)) => self.answered(written, &asked, reply, ctx),
+            (Step::Challenge(written, asked), Input::Answered(reply)) => self.answered(written, asked, reply, ctx),
             (Step::Verify(written, _), Input::Verified(found)) => match found {
                 Verification::Valid => self.go(Step::Place(written), ctx),
                 Verification::Invalid { .. } | Verification::WrongCommitment { .. } | Verification::NoList { .. } => {
@@ -345,7 +338,7 @@ impl Run {
         let placements = self.view.iter().flat_map(|view| &view.placements);
         self.ended.unserved.extend(placements.filter(|placement| unserved.contains(&placement.index)).cloned());
         let placed = outcome.placed.into_iter().filter(|(index, _)| self.rows.contains_key(index));
-        self.written = placed.map(|(index, receipt)| Written { index, receipt, tries: 0 }).collect();
+        self.written = placed.map(|(index, receipt)| Written::new(index, receipt)).collect();
         let mut reasons: BTreeMap<ShardIndex, String> = outcome.failed_targets.into_iter().collect();
         let held: BTreeSet<ShardIndex> = self.written.iter().map(|written| written.index).collect();
         let absent: Vec<ShardIndex> = self.rows.keys().filter(|index| !held.contains(index)).copied().collect();
@@ -374,7 +367,8 @@ impl Run {
                 None
             }
         };
-        for row in self.rows.values_mut().filter(|row| writing.flatten() != Some(row.index)) {
+        let kept = writing.flatten().filter(|_| self.waiting.is_some());
+        for row in self.rows.values_mut().filter(|row| kept != Some(row.index)) {
             row.state = RepairState::Failed;
             row.reason = reason.to_owned();
         }

@@ -162,6 +162,151 @@ fn a_target_that_signs_and_drops_is_not_placed_and_not_chosen_again() {
     assert_eq!(world.repairs().iter().filter(|row| row.state == RepairState::Done).count(), 1);
 }
 
+/// Attack: a node that reports its shard damaged gets it back in place, proves it, and signs it under a number that the
+/// catalog fails at, each time it is asked. Nobody else is repaired meanwhile.
+#[test]
+fn a_target_that_signs_a_number_that_no_catalog_keeps_is_not_placed_and_holds_up_nobody() {
+    let mut world = World::with(Profile { repairs: 1, ..profile() });
+    let (segment, _) = world.put(1, 5);
+    let (other, _) = world.put(2, 5);
+    world.run(1000);
+    let (lost, behind) = (world.placement(segment, 1), world.placement(other, 2));
+    world.peer(lost.node).boasts = true;
+    world.lose_shard(&lost);
+    world.run(1000);
+    world.lose_shard(&behind);
+    world.run(4000);
+    assert_ne!(world.placement(segment, 1).node, lost.node);
+    world.assert_whole(segment);
+    world.assert_whole(other);
+    let failed: Vec<RepairRow> = world.repairs().into_iter().filter(|row| row.state == RepairState::Failed).collect();
+    let [row] = &failed[..] else { panic!("one failure, got {failed:?}") };
+    assert_eq!((row.to, row.index), (lost.node, ShardIndex(1)));
+    assert!(row.reason.contains("above the greatest"), "{}", row.reason);
+}
+
+/// A catalog that fails at one placement for ever, for whatever reason: it is the repair of one segment that suffers.
+#[test]
+fn a_placement_that_the_catalog_always_fails_at_is_given_up() {
+    let mut world = World::with(Profile { repairs: 1, ..profile() });
+    let (segment, _) = world.put(1, 5);
+    let (other, _) = world.put(2, 5);
+    world.run(1000);
+    let (lost, behind) = (world.placement(segment, 1), world.placement(other, 2));
+    world.fails_at = |op| matches!(op, StoreOp::Place { placement, .. } if placement.segment == SegmentId([1; 16]));
+    world.lose_shard(&lost);
+    world.run(1000);
+    world.lose_shard(&behind);
+    world.run(40_000);
+    world.assert_sound(segment);
+    let placed = world.placement(other, 2);
+    assert!(placed.standing.is_good(), "its turn came");
+    let rows = world.repairs();
+    let failed = rows.iter().find(|row| row.state == RepairState::Failed).expect("given up");
+    assert_eq!((failed.segment, failed.to), (segment, lost.node));
+    assert!(rows.iter().any(|row| row.segment == segment && row.to != lost.node), "tried elsewhere: {rows:?}");
+    world.fails_at = |_| false;
+    world.run(10_000);
+    world.assert_whole(segment);
+}
+
+/// The reply to a placement gets lost with the catalog's disk, and the placement stands.
+#[test]
+fn a_placement_that_was_made_stands_whatever_the_catalog_said() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(1000);
+    let lost = world.placement(segment, 1);
+    world.fails_at = |op| matches!(op, StoreOp::Place { .. });
+    world.lose_shard(&lost);
+    world.run(20_000);
+    // Done behind the machine's back, as its own request would have done it.
+    let Some(Effect::Store(_, place)) = pending_place(&mut world) else { panic!("a placement is wished for") };
+    assert_eq!(world.store.apply(*place), StoreReply::Done);
+    world.run(20_000);
+    let rows = world.repairs();
+    assert_eq!(rows.iter().map(|row| (row.state, row.to)).collect::<Vec<_>>(), [(RepairState::Done, lost.node)]);
+    world.fails_at = |_| false;
+    world.assert_whole(segment);
+}
+
+/// The next wish for a placement; what comes before it is carried out.
+fn pending_place(world: &mut World) -> Option<Effect> {
+    for _ in 0..8 {
+        world.tick();
+        while let Some(next) = world.wishes.front() {
+            if matches!(next, Effect::Store(_, op) if matches!(**op, StoreOp::Place { .. })) {
+                return Some(next.clone());
+            }
+            world.carry_one();
+        }
+    }
+    None
+}
+
+#[test]
+fn a_repair_that_is_given_up_between_two_writes_says_so() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(1000);
+    let lost = world.placement(segment, 1);
+    world.lose_shard(&lost);
+    world.hold_recoveries = true;
+    world.run(1000);
+    let (token, job) = world.held_back.remove(0);
+    // From here on the catalog neither places nor reads the segment.
+    world.fails_at = |op| matches!(op, StoreOp::Place { .. } | StoreOp::Segment(_));
+    let outcome = world.recover(job);
+    world.tell(Event::Recovered(token, Box::new(outcome)));
+    world.run(12 * 30_000 + 2000);
+    let row = world.repairs().pop().expect("a repair");
+    assert_eq!((row.state, row.to), (RepairState::Failed, lost.node));
+    world.fails_at = |_| false;
+    world.hold_recoveries = false;
+    for _ in 0..3 {
+        while let Some((token, job)) = world.held_back.pop() {
+            let outcome = world.recover(job);
+            world.tell(Event::Recovered(token, Box::new(outcome)));
+        }
+        world.run(10_000);
+    }
+    world.assert_whole(segment);
+}
+
+/// A fold and an opening are under way there: the shard that was just written is no worse for it.
+#[test]
+fn a_target_that_is_busy_is_asked_to_prove_its_shard_later() {
+    let refusals = profile().refusals_max;
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(1000);
+    let lost = world.placement(segment, 1);
+    world.peer(lost.node).busy = refusals;
+    world.lose_shard(&lost);
+    world.run(10_000);
+    assert_eq!(world.peers[&lost.node].busy, 0);
+    assert_eq!(world.placement(segment, 1).node, lost.node);
+    assert_eq!(world.recoveries.len(), 1, "recovered once");
+    assert_eq!(world.repairs().iter().map(|row| row.state).collect::<Vec<_>>(), [RepairState::Done]);
+    world.assert_whole(segment);
+}
+
+/// Attack: "busy", for ever, to whoever asks for a proof of what was just written.
+#[test]
+fn a_target_that_is_always_busy_is_given_up() {
+    let mut world = World::new();
+    let (segment, _) = world.put(1, 5);
+    world.run(1000);
+    let lost = world.placement(segment, 1);
+    world.peer(lost.node).busy = 1000;
+    world.lose_shard(&lost);
+    world.run(15_000);
+    assert_eq!(1000 - world.peers[&lost.node].busy, profile().refusals_max + 1);
+    assert_ne!(world.placement(segment, 1).node, lost.node);
+    world.peer(lost.node).busy = 0;
+    world.assert_whole(segment);
+}
+
 #[test]
 fn a_full_target_is_left_alone_for_the_next_try() {
     let mut world = World::new();

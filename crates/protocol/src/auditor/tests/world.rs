@@ -22,7 +22,7 @@ use crate::{
     auditor::{Auditor, Config},
     effect::{Command, CommitJob, Effect, Event, Notice, RecoverJob, RecoverOutcome, Token},
     grants,
-    message::{Challenge, NodeReply, NodeRequest, NodeStat, Receipt, RecordKind, SendFailure, SetEntry},
+    message::{AnswerBody, Challenge, NodeReply, NodeRequest, NodeStat, Receipt, RecordKind, SendFailure, SetEntry},
     model::{NodeLife, NodeRow, Outcome, Placement, RepairRow, SegmentView, Verdict},
     profile::Profile,
     responder::Responder,
@@ -52,6 +52,10 @@ pub(super) struct Peer {
     pub(super) full: bool,
     /// It signs for shards that it drops.
     pub(super) liar: bool,
+    /// It signs, for what it takes, numbers that no catalog keeps.
+    pub(super) boasts: bool,
+    /// Challenges that it is too busy for, signed, and then as a server.
+    pub(super) busy: u32,
     /// It proves what it has and gives none of it.
     pub(super) withholds: bool,
     /// No reading of it comes to an end.
@@ -99,11 +103,12 @@ impl Peer {
         assert!(grant.fence == Fence::default() || grant.fence >= self.fence, "an older fence is refused by the node");
         self.fence = self.fence.max(grant.fence);
         self.next += 1;
+        let number = Sequence(if self.boasts { u64::MAX / 2 + self.next } else { self.next });
         let shard = ShardId::from_bytes(grant.content);
         if !self.liar {
-            self.held.insert(shard, (Sequence(self.next), bytes.to_vec()));
+            self.held.insert(shard, (number, bytes.to_vec()));
         }
-        self.receipt(grant.owner, shard, bytes.len() as u64, Sequence(self.next))
+        self.receipt(grant.owner, shard, bytes.len() as u64, number)
     }
 
     fn entries(&self) -> Vec<SetEntry> {
@@ -142,6 +147,16 @@ impl Peer {
             return Err(SendFailure::Unreachable);
         }
         Ok(match request {
+            NodeRequest::Challenge(challenge) if self.busy > 0 => {
+                self.busy -= 1;
+                // What it says is believed within reason.
+                let retry_after = Millis::from_secs(86_400);
+                if self.busy.is_multiple_of(2) {
+                    return Err(SendFailure::Refused { retry_after });
+                }
+                let body = AnswerBody::Refused { retry_after };
+                NodeReply::Answer(Box::new(answer::sign(&challenge, Incarnation([1; 16]), body, &self.key)))
+            }
             NodeRequest::Challenge(challenge) => self.answer(&challenge),
             NodeRequest::List { from, limit } => {
                 self.listed += 1;
@@ -212,6 +227,8 @@ pub(super) struct World {
     pub(super) lists: BTreeMap<[u8; 32], Arc<CheckedList>>,
     /// Recoveries wait here instead of being carried out, while this is set.
     pub(super) hold_recoveries: bool,
+    /// What the catalog fails at, without doing it.
+    pub(super) fails_at: fn(&StoreOp) -> bool,
     pub(super) held_back: Vec<(Token, RecoverJob)>,
     pub(super) owner: OwnerKey,
     recovery: RecoveryKey,
@@ -251,6 +268,7 @@ impl World {
             secrets: BTreeMap::new(),
             lists: BTreeMap::new(),
             hold_recoveries: false,
+            fails_at: |_| false,
             held_back: Vec::new(),
             owner: OwnerKey::from_bytes([0xbb; 32]),
             recovery: RecoveryKey::from_bytes([0xcc; 32]),
@@ -291,6 +309,8 @@ impl World {
             proof: None,
             full: false,
             liar: false,
+            boasts: false,
+            busy: 0,
             withholds: false,
             drips: false,
             listed: 0,
@@ -512,6 +532,9 @@ impl World {
     pub(super) fn do_one(&mut self) -> Option<Option<Event>> {
         let effect = self.wishes.pop_front()?;
         Some(match effect {
+            Effect::Store(token, op) if (self.fails_at)(&op) => {
+                Some(Event::Stored(token, Box::new(StoreReply::Failed("the disk of the catalog".into()))))
+            }
             Effect::Store(token, op) => Some(Event::Stored(token, Box::new(self.store.apply(*op)))),
             Effect::Send { token, node, request, .. } => {
                 let (key, wall) = (self.config.key.clone(), self.now.wall);

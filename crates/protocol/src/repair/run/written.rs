@@ -1,18 +1,44 @@
 //! What becomes of a shard that was written to its target: challenged, placed by compare-and-swap,
 //! recorded; or failed, and then whose fault it was.
 
-use holdfast_types::ShardIndex;
+use holdfast_types::{Mono, ShardIndex};
 
 use crate::{
     context::Context,
-    message::{Challenge, NodeReply, SendFailure},
+    message::{Challenge, NodeReply, Receipt, SendFailure},
     model::{CommitmentState, Placement, RepairRow, RepairState, Standing},
-    repair::probe,
+    repair::probe::{self, Unproven},
     store::StoreReply,
     upload,
 };
 
-use super::{Outcome, PLACE_TRIES_MAX, Run, Step, Written};
+use super::{Outcome, Run, Step};
+
+/// Times a placement is tried again because somebody changed the row in between (a commitment, a verdict).
+const PLACE_TRIES_MAX: u32 = 4;
+/// Times a placement is asked for again, tick after tick, that the catalog fails at: ten seconds.
+const PLACE_FAILURES_MAX: u32 = 100;
+
+/// A shard written to its target.
+#[derive(Clone)]
+pub(super) struct Written {
+    pub(super) index: ShardIndex,
+    pub(super) receipt: Receipt,
+    /// Times its placement was tried again.
+    tries: u32,
+    /// Times the catalog failed at it.
+    failures: u32,
+    /// Times its node was too busy to prove it.
+    refusals: u32,
+    /// Until then its node is left alone.
+    pub(super) rests_until: Mono,
+}
+
+impl Written {
+    pub(super) fn new(index: ShardIndex, receipt: Receipt) -> Self {
+        Self { index, receipt, tries: 0, failures: 0, refusals: 0, rests_until: Mono(0) }
+    }
+}
 
 impl Run {
     /// On to the next shard that was written, to the next row that has to be recorded, or to the end.
@@ -41,14 +67,33 @@ impl Run {
     pub(super) fn answered(
         &mut self,
         written: Written,
-        asked: &Challenge,
+        asked: Box<Challenge>,
         reply: Result<NodeReply, SendFailure>,
         ctx: &mut Context<'_>,
     ) {
         let row = ctx.nodes.get(&written.receipt.node);
-        match probe::claim(asked, &written.receipt, ctx.profile.sample_leaves, row, reply) {
+        match probe::claim(&asked, &written.receipt, ctx.profile.sample_leaves, row, reply) {
             Ok(claim) => self.go(Step::Verify(written, claim), ctx),
-            Err(reason) => self.blame(written.index, &reason, ctx),
+            // An audit may have its places. Attack: refusing what it cannot answer; it is the same question that waits, not
+            // for ever, and never so long that a few such nodes hold up every repair.
+            Err(Unproven::Busy(after)) if written.refusals < ctx.profile.refusals_max => {
+                let wait = ctx.profile.refusal_wait(after).min(ctx.profile.answer_within);
+                let (refusals, rests_until) = (written.refusals + 1, ctx.now.mono + wait);
+                self.step = Step::Challenge(Written { refusals, rests_until, ..written }, asked);
+            }
+            Err(Unproven::Busy(_)) => self.blame(written.index, "the node is too busy to prove its new shard", ctx),
+            Err(Unproven::Failed(reason)) => self.blame(written.index, &reason, ctx),
+        }
+    }
+
+    /// The store failed us, and nobody knows whether it did what it was asked: every operation here can be asked again, at
+    /// the next tick. A placement not for ever: what the catalog fails at may be what the node said, and others wait.
+    pub(super) fn store_failed(&mut self) {
+        let Step::Place(written) = &mut self.step else { return };
+        written.failures += 1;
+        if written.failures > PLACE_FAILURES_MAX {
+            let written = written.clone();
+            self.step = Step::Reread(written);
         }
     }
 
@@ -89,6 +134,9 @@ impl Run {
         self.view = Some(*view);
         if good {
             return self.fail(written.index, "the shard was found good meanwhile", ctx);
+        }
+        if written.failures > PLACE_FAILURES_MAX {
+            return self.blame(written.index, "the catalog fails at the placement", ctx);
         }
         if written.tries >= PLACE_TRIES_MAX {
             return self.fail(written.index, "the catalog refuses the placement", ctx);
