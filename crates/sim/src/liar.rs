@@ -45,9 +45,11 @@ pub(crate) enum Lie {
     Withhold,
     /// Says that it saw a fence that nobody gave out; its proofs are honest.
     HighFence,
+    /// Signs what it takes under numbers that no catalog keeps; its proofs are honest.
+    HighNumber,
 }
 
-pub(crate) const LIES: [Lie; 16] = [
+pub(crate) const LIES: [Lie; 17] = [
     Lie::WrongProof,
     Lie::Replay,
     Lie::Stale,
@@ -65,6 +67,7 @@ pub(crate) const LIES: [Lie; 16] = [
     Lie::Deny,
     Lie::Withhold,
     Lie::HighFence,
+    Lie::HighNumber,
 ];
 
 impl Lie {
@@ -85,6 +88,7 @@ impl Lie {
             Lie::Deny => "lie: denies every challenge",
             Lie::Withhold => "lie: proves and does not serve",
             Lie::HighFence => "lie: made-up fence",
+            Lie::HighNumber => "lie: number beyond the catalog's",
         }
     }
 
@@ -176,7 +180,14 @@ pub(crate) fn answer(
         Some(Lie::Refuse) => sign(AnswerBody::Refused { retry_after: Millis(200) }),
         Some(Lie::Mismatch) => sign(AnswerBody::SetMismatch { digest: [7; 32], count: 1 }),
         Some(
-            Lie::DropPuts | Lie::DropKept | Lie::BadReads | Lie::FalseList | Lie::Mute | Lie::Withhold | Lie::HighFence,
+            Lie::DropPuts
+            | Lie::DropKept
+            | Lie::BadReads
+            | Lie::FalseList
+            | Lie::Mute
+            | Lie::Withhold
+            | Lie::HighFence
+            | Lie::HighNumber,
         )
         | None => node.answer(challenge, setup, &[]),
     };

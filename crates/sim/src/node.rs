@@ -293,6 +293,7 @@ impl Node {
     fn receipt(&self, grant: &Grant, sequence: Sequence) -> Receipt {
         let (_, incarnation) = self.identity();
         let signature = Signature { algorithm: 0, bytes: [0; 64] };
+        let sequence = if self.liar.lies(Lie::HighNumber) { Sequence(1 << 63 | sequence.0) } else { sequence };
         let shard = ShardId::from_bytes(grant.content);
         let mut receipt =
             Receipt { node: self.id, incarnation, owner: grant.owner, shard, len: grant.len, sequence, signature };

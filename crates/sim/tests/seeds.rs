@@ -72,6 +72,7 @@ fn two_hundred_seeds_keep_every_promise() {
         "lie: keeps no put",
         "lie: made-up fence",
         "lie: neighbour's answer",
+        "lie: number beyond the catalog's",
         "lie: proves and does not serve",
         "lie: replay",
         "lie: silent to a secret",
