@@ -157,6 +157,9 @@ impl World {
         }
         let reply = self.catalog.apply(op.clone());
         self.stored(&op, &reply);
+        if let StoreReply::Failed(why) = &reply {
+            self.break_promise("nothing that a peer says makes the catalog fail", format!("{op:?}: {why}"));
+        }
         if fails { StoreReply::Failed("simulated: the answer was lost".into()) } else { reply }
     }
 

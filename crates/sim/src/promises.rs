@@ -9,6 +9,7 @@
 //! | what was deleted does not come back, were the catalog rebuilt from the nodes | four times after each deletion, and at the end |
 //! | a node that answers no challenge does not keep its place | when a denier stops denying |
 //! | no node's word alone raises the epoch | every raise |
+//! | nothing that a peer says makes the catalog fail | every operation |
 //! | whole within a bound once faults stop; what was deleted is gone, with its records; damage has a verdict | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};
