@@ -136,16 +136,19 @@ async fn feed(job: &ReadJob, means: &Means<'_>, parts: mpsc::Sender<Bytes>) -> R
 fn judge(job: ReadJob, mut parts: mpsc::Receiver<Bytes>, lists: &ListStore, chance: WitnessSeed) -> CommitOutcome {
     let setup = Setup::ethereum();
     let claimed = job.claimed.and_then(|digest| lists.list(&digest));
-    let mut reading = Reading::new(job, claimed, chance);
+    let mut reading = Reading::new(job, claimed.clone(), chance);
     while let Some(part) = parts.blocking_recv() {
         reading.absorb(&part, setup);
     }
-    match reading.finish(setup) {
-        Read::Is(outcome) => outcome,
-        Read::Computed(list) => match lists.keep(list) {
-            Ok(digest) => CommitOutcome::Committed { digest, provenance: Provenance::AuditorRead },
-            Err(error) => CommitOutcome::Internal(not_kept(&error)),
-        },
+    let kept = match (reading.finish(setup), claimed) {
+        (Read::Computed(list), _) => lists.keep(list),
+        // A shard may have waited for this reading for hours, its list named by nobody.
+        (Read::Is(CommitOutcome::Committed { .. }), Some(list)) => lists.keep_checked(list),
+        (Read::Is(outcome), _) => return outcome,
+    };
+    match kept {
+        Ok(digest) => CommitOutcome::Committed { digest, provenance: Provenance::AuditorRead },
+        Err(error) => CommitOutcome::Internal(not_kept(&error)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Commitment lists: files named by their digest, and the checked points of those used of late. The
 //! catalog keeps only digests (48 bytes a blob would be most of it), so a list that is lost here is
-//! computed again from the shard's bytes.
+//! computed again from the shard's bytes. What nobody names any more is swept away ([`sweep`]).
+
+pub(crate) mod sweep;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,6 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use holdfast_kzg::{CommitmentList, LIST_LEN_MAX};
@@ -25,6 +28,8 @@ const POINTS_MAX: usize = 500_000;
 pub(crate) struct ListStore {
     directory: PathBuf,
     cache: Arc<Mutex<Cache>>,
+    /// Lists that the catalog did not name when they were looked at, and since when.
+    nobodys: Arc<Mutex<HashMap<[u8; 32], Instant>>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +42,7 @@ struct Cache {
 impl ListStore {
     pub(crate) fn open(directory: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory, cache: Arc::default() })
+        Ok(Self { directory, cache: Arc::default(), nobodys: Arc::default() })
     }
 
     fn path(&self, digest: &[u8; 32]) -> PathBuf {
@@ -54,13 +59,17 @@ impl ListStore {
     }
 
     /// The same for a list whose points were looked at already.
-    pub(crate) fn keep_checked(&self, list: CheckedList) -> io::Result<[u8; 32]> {
+    pub(crate) fn keep_checked(&self, list: impl Into<Arc<CheckedList>>) -> io::Result<[u8; 32]> {
+        let list = list.into();
         let digest = list.list().digest();
         let path = self.path(&digest);
+        // Before the look at the file: the sweep takes only what it finds here, so from now on it leaves this one for the
+        // whole grace, or it has taken it and it is written again.
+        self.nobodys.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
         if !self.is_intact(&path, &digest) {
             write_durably(&path, &list.list().encode())?;
         }
-        self.remember(digest, Arc::new(list));
+        self.remember(digest, list);
         Ok(digest)
     }
 

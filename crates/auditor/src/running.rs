@@ -29,7 +29,10 @@ use crate::{
     counts::{AuditorPage, Counts},
     driver::Driver,
     keys::{KeyError, load_or_make},
-    lists::ListStore,
+    lists::{
+        ListStore,
+        sweep::{GRACE, Sweep},
+    },
     sample,
     seal::WitnessKey,
     shared::{NOTICES_KEPT, Shared},
@@ -140,6 +143,11 @@ impl Running {
         let stopped = stop.clone();
         parts.spawn(async move {
             driver.run(events, stopped).await;
+            Ok(())
+        });
+        let (sweep, stopped) = (Sweep::new(&shared, GRACE), stop.clone());
+        parts.spawn(async move {
+            stopped.run_until_cancelled_owned(sweep.run()).await;
             Ok(())
         });
         info!(cluster = %config.cluster, key = %shared.key.public(), ?addresses, profile = config.profile.name, "auditing");

@@ -1,5 +1,6 @@
 //! Puts, from their beginning to their commit.
 
+mod lists;
 #[cfg(test)]
 mod tests;
 
@@ -10,22 +11,19 @@ use std::{
 
 use futures::{Stream, TryStreamExt};
 use holdfast_dispersal::{FRAME_PAGES_MAX, SEGMENT_LEN_DEFAULT};
-use holdfast_kzg::CommitmentList;
 use holdfast_protocol::{
     effect::Command,
     grants::DELETION_OUTSTANDING,
     model::{NodeRow, SealedWitness, StagedSegment, StagedSpan, UploadRow},
     store::{StoreOp, StoreReply},
     upload,
-    verify::{CheckedList, ListFault},
-    witness::WitnessId,
 };
-use holdfast_types::{Millis, NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId};
+use holdfast_types::{Millis, NodeId, ObjectId, OwnerId, SegmentId, ShardId, ShardIndex, SignedGrant, UploadId, Wall};
 use holdfast_wire::{
     ErrorCode, WireError,
     convert::{
-        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, ShardCommitments,
-        ShardWitness, StageSegment, Staged, StagedSegmentView, UploadTerms,
+        BeginUpload, CommitPart, NodeContact, NoteReceipts, OBJECTS_PER_COMMIT_MAX, ShardAssignment, ShardWitness,
+        StageSegment, Staged, StagedSegmentView, UploadTerms,
     },
     pb::auditor::v1 as pb,
 };
@@ -119,23 +117,33 @@ impl Api {
         avoid.extend(self.0.over_debt.read().unwrap_or_else(std::sync::PoisonError::into_inner).iter());
         avoid.extend(deleting.iter().filter(|(_, shard)| stage.segment.shards.contains(shard)).map(|(node, _)| *node));
         avoid.extend(self.perhaps_deleting(&stage.segment.shards).await?);
-        let mut witnesses = self.seal(&stage)?;
-        let (own, len) = (std::mem::take(&mut stage.commitments), stage.segment.shard_len);
+        let witnesses = self.seal(&stage)?;
+        let own = std::mem::take(&mut stage.commitments);
         let spec = spec(stage);
         let next = upload::stage(&row, known.as_ref(), spec, &nodes, &avoid).map_err(|error| refused(&error))?;
-        // Last, for it takes seconds of a core and of a disk: only of segments that can be staged.
-        witnesses.extend(self.keep_lists(own, len).await?);
         let expires = clock::wall() + self.0.profile.upload_expiry;
-        let op = StoreOp::StageSegment { staged: Box::new(next.clone()), expires, witnesses };
-        match self.ask(op).await? {
-            StoreReply::Done => {}
-            other => return Err(unexpected(&other)),
+        match own.is_empty() {
+            true => self.put_staged(&next, expires, witnesses).await?,
+            // Last, for it takes seconds of a core and of a disk: only of segments that can be staged.
+            false => self.stage_with_lists(own, next.clone(), expires, witnesses).await?,
         }
         // A deletion that set out between the look and the staging hits what is put there: what is staged now withdraws only
         // those that have not set out.
         self.look_again(&next)?;
         let grants = upload::put_grants(&next, expires, &self.0.key).into_iter().collect();
         Ok(Staged { assignments: assignments(&next, &nodes, &grants), expires })
+    }
+
+    async fn put_staged(
+        &self,
+        staged: &StagedSegment,
+        expires: Wall,
+        witnesses: Vec<SealedWitness>,
+    ) -> Result<(), Status> {
+        match self.ask(StoreOp::StageSegment { staged: Box::new(staged.clone()), expires, witnesses }).await? {
+            StoreReply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     fn look_again(&self, staged: &StagedSegment) -> Result<(), WireError> {
@@ -166,34 +174,6 @@ impl Api {
         let seal = |of: &ShardWitness| self.0.witnesses.seal(stage.segment.id, of.index, &of.witness);
         let sealed: Result<_, String> = stage.witnesses.iter().map(seal).collect();
         sealed.map_err(|why| WireError::new(ErrorCode::Bug, why).into())
-    }
-
-    /// Keeps the lists that the client computed itself, of shards of `len` bytes. They stand on its word: what is looked at
-    /// here is that folds can be verified with them at all. A point takes 75 µs, and a message holds 43,000: one caller at
-    /// a time, and nothing is written before all is known to be good.
-    async fn keep_lists(&self, own: Vec<ShardCommitments>, len: u64) -> Result<Vec<SealedWitness>, Status> {
-        if own.is_empty() {
-            return Ok(Vec::new());
-        }
-        let parsed = own.iter().map(|of| parsed(of, len)).collect::<Result<Vec<_>, _>>()?;
-        let turn = self.1.lists().await?;
-        let lists = self.0.lists.clone();
-        let keep = move || -> Result<Vec<SealedWitness>, WireError> {
-            let _turn = turn;
-            let mut sound = Vec::with_capacity(parsed.len());
-            for (index, list) in parsed {
-                let fault = |(blob, error)| invalid(format!("shard {index}: {}", ListFault::Point(blob, error)));
-                sound.push((index, CheckedList::new(list).map_err(fault)?));
-            }
-            let mut kept = Vec::with_capacity(sound.len());
-            for (index, list) in sound {
-                let digest = lists.keep_checked(list).map_err(|error| WireError::new(ErrorCode::Retry, error))?;
-                kept.push(SealedWitness { index, id: WitnessId([0; 16]), sealed: Vec::new(), list: Some(digest) });
-            }
-            Ok(kept)
-        };
-        let kept = tokio::task::spawn_blocking(keep).await;
-        Ok(kept.map_err(|error| WireError::new(ErrorCode::Bug, error))??)
     }
 
     /// How many of the receipts hold.
@@ -293,17 +273,6 @@ fn assignments(
 
 fn invalid(why: impl std::fmt::Display) -> WireError {
     WireError::new(ErrorCode::Invalid, why)
-}
-
-/// A client's list, of as many commitments as the shard has blobs; its points are not looked at yet.
-fn parsed(of: &ShardCommitments, len: u64) -> Result<(ShardIndex, CommitmentList), WireError> {
-    let index = of.index;
-    let list = CommitmentList::decode(&of.list).map_err(|fault| invalid(format!("shard {index}: {fault}")))?;
-    if !list.fits(len) {
-        let got = list.commitments().len();
-        return Err(invalid(format!("shard {index}: {got} commitments for a shard of {len} bytes")));
-    }
-    Ok((index, list))
 }
 
 /// The next part of a commit; `None` at the end.

@@ -135,6 +135,8 @@ impl Store for MapStore {
             }
             StoreOp::CommitmentDebts => self.commitment_debts(),
             StoreOp::CommitmentCounts => self.commitment_counts(),
+            StoreOp::WitnessedLists(id) => StoreReply::Witnessed(self.witnessed(id)),
+            StoreOp::NamedLists(digests) => self.named_lists(&digests),
             StoreOp::SetCommitment { segment, index, shard, expected, to, at } => {
                 self.set_commitment((segment, index), shard, (expected, to), at)
             }

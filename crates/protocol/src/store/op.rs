@@ -75,8 +75,8 @@ pub enum StoreOp {
         staged: Box<StagedSegment>,
         /// New expiry of the upload.
         expires: Wall,
-        /// Witnesses of its shards, by [`crate::store::rules::witness_fault`]; of two for one shard the later counts.
-        /// They become the catalog's with the segment, and go with it.
+        /// Witnesses of its shards, by [`crate::store::rules::witness_fault`]; of two for one shard the later counts, but a list that the client
+        /// computed stays, by [`crate::store::rules::list_fault`]. They become the catalog's with the segment, and go with it.
         witnesses: Vec<SealedWitness>,
     },
     /// Notes receipts: sets the sequence of assignments that still name this node. Others are ignored, and so is a sequence that another shard of the node
@@ -223,6 +223,10 @@ pub enum StoreOp {
     CommitmentDebts,
     /// Where the commitments stand.
     CommitmentCounts,
+    /// Digests that witnesses of this segment are burnt with, by index: staged, those of the lists that its client computed.
+    WitnessedLists(SegmentId),
+    /// Which of these lists a placement or a witness names, in the order asked: the others are nobody's any more.
+    NamedLists(Vec<[u8; 32]>),
     /// Sets the commitment of a shard where the placement's is `expected` and the shard this one; `Conflict` otherwise, and by [`crate::store::rules::acceptance_fault`]: a
     /// client vouches only for the list that its witness was burnt with. Raises its version. Accepted, the shard's witness is gone.
     SetCommitment {

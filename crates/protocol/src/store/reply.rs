@@ -1,6 +1,6 @@
 //! What the catalog answers.
 
-use holdfast_types::{ObjectId, SegmentId, VerdictId};
+use holdfast_types::{ObjectId, SegmentId, ShardIndex, VerdictId};
 
 use crate::{
     message::SetEntry,
@@ -110,6 +110,10 @@ pub enum StoreReply {
     Placements(Vec<Placement>),
     /// To `PendingCommitments`.
     Pending(Vec<PendingShard>),
+    /// To `WitnessedLists`.
+    Witnessed(Vec<(ShardIndex, [u8; 32])>),
+    /// To `NamedLists`.
+    Named(Vec<[u8; 32]>),
     /// To `CommitmentDebts`.
     Debts(Vec<Debt>),
     /// To `CommitmentCounts`.

@@ -137,6 +137,22 @@ pub fn witness_fault(segment: &SegmentRow, witnesses: &[SealedWitness]) -> Optio
     })
 }
 
+/// Why these lists, each of one shard, cannot be staged beside those that are. Attack: lists are files before they are
+/// rows, and a client that comes with others each time fills the disk with those that it left.
+pub fn list_fault(
+    staged: &[(ShardIndex, [u8; 32])],
+    mut given: impl Iterator<Item = (ShardIndex, [u8; 32])>,
+) -> Option<String> {
+    let other = |given: &(ShardIndex, [u8; 32])| staged.iter().any(|(at, list)| *at == given.0 && *list != given.1);
+    let (index, _) = given.find(other)?;
+    Some(format!("shard {index} is staged with another commitment list; a shard has one: draw a fresh segment id"))
+}
+
+/// Those of a segment's witnesses that name a list.
+pub fn given_lists(witnesses: &[SealedWitness]) -> impl Iterator<Item = (ShardIndex, [u8; 32])> {
+    witnesses.iter().filter_map(|witness| Some((witness.index, witness.list?)))
+}
+
 /// How a shard begins whose client gave this with it: on the client's word for the list that it computed itself, or
 /// without commitments.
 pub fn first_commitment(witness: Option<&WitnessRow>) -> CommitmentState {

@@ -1,9 +1,10 @@
 //! Staging beside deletions: what is on its way is avoided, what may be on its way after a restart too. And what a
-//! caller can take before it has shown that there is anything to take it for.
+//! caller can take before it has shown that there is anything to take it for. Clients' own lists are in [`lists`].
+
+mod lists;
 
 use futures::{StreamExt, stream};
 use holdfast_dispersal::{Geometry, RecoveryWrap, WRAPPED_LEN};
-use holdfast_kzg::Setup;
 use holdfast_protocol::{
     model::{DeletionRow, NodeLife},
     store::StoreReply,
@@ -176,47 +177,6 @@ async fn records_are_taken_in_as_far_as_there_is_room_and_while_they_come() {
     own.grow(super::super::allowance::COMMIT_BYTES_MAX - 20_000).unwrap();
     let full = gather(&mut ended, &mut room, patience).await.unwrap_err();
     assert_eq!(WireError::from(full).code, ErrorCode::Retry);
-}
-
-fn list(blob: &[u8]) -> Vec<u8> {
-    CommitmentList::new(vec![Setup::ethereum().commit(blob).unwrap()]).unwrap().encode()
-}
-
-fn kept(home: &TempDir) -> usize {
-    std::fs::read_dir(home.path().join("auditor/commitments")).unwrap().count()
-}
-
-#[tokio::test]
-async fn no_list_is_kept_before_all_are_known_to_be_good() {
-    let home = TempDir::new().unwrap();
-    let api = api(&home, |_| {}).await;
-    api.begin(OWNER, BeginUpload { upload: UPLOAD, policy: "p".into() }).await.unwrap();
-    let own = |second: Vec<u8>| StageSegment {
-        commitments: vec![
-            ShardCommitments { index: ShardIndex(0), list: list(b"a blob") },
-            ShardCommitments { index: ShardIndex(1), list: second },
-        ],
-        ..segment()
-    };
-    // On the curve or not, these bytes are no point of the group.
-    let mut false_point = list(b"another");
-    let last = false_point.len() - 1;
-    false_point[last] ^= 1;
-    let refused = api.stage(OWNER, own(false_point)).await.unwrap_err();
-    assert_eq!((WireError::from(refused).code, kept(&home)), (ErrorCode::Invalid, 0));
-
-    let other = StageSegment { segment: SegmentSpec { shard_len: 1, ..segment().segment }, ..own(list(b"another")) };
-    assert!(api.stage(OWNER, other).await.is_err());
-    assert_eq!(kept(&home), 0, "a segment that cannot be staged");
-
-    // One caller at a time.
-    let turn = api.1.lists().await.unwrap();
-    let waiting = tokio::time::timeout(Duration::from_millis(300), api.stage(OWNER, own(list(b"another"))));
-    assert!(waiting.await.is_err(), "expected it to wait");
-    assert_eq!(kept(&home), 0);
-    drop(turn);
-    api.stage(OWNER, own(list(b"another"))).await.unwrap();
-    assert_eq!(kept(&home), 2);
 }
 
 /// Attack: an upload is staged just while the deletion of what it had there sets out.

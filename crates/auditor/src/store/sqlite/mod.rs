@@ -138,6 +138,8 @@ fn reads_only(op: &StoreOp) -> bool {
             | StoreOp::PendingCommitments { .. }
             | StoreOp::CommitmentDebts
             | StoreOp::CommitmentCounts
+            | StoreOp::WitnessedLists(_)
+            | StoreOp::NamedLists(_)
             | StoreOp::OpenAudits
             | StoreOp::Audit(_)
             | StoreOp::Verdicts { .. }
@@ -184,6 +186,8 @@ async fn run(db: &mut SqliteConnection, op: StoreOp) -> Result<StoreReply, Sqlit
         }
         StoreOp::CommitmentDebts => witnesses::debts(db).await,
         StoreOp::CommitmentCounts => witnesses::counts(db).await,
+        StoreOp::WitnessedLists(id) => Ok(StoreReply::Witnessed(witnesses::lists(db, id).await?)),
+        StoreOp::NamedLists(digests) => witnesses::named(db, digests).await,
         StoreOp::SetCommitment { segment, index, shard, expected, to, at } => {
             witnesses::set_commitment(db, (segment, index), shard, (expected, to), at).await
         }

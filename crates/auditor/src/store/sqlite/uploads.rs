@@ -212,8 +212,10 @@ pub(super) async fn stage(
             assignments: assignments_of(db, id).await?,
         });
     }
+    let listed = witnesses::lists(db, id).await?;
     let fault = rules::stage_fault(&upload, known.as_ref(), staged);
-    if let Some(why) = fault.or_else(|| rules::witness_fault(&staged.segment, sealed)) {
+    let fault = fault.or_else(|| rules::witness_fault(&staged.segment, sealed));
+    if let Some(why) = fault.or_else(|| rules::list_fault(&listed, rules::given_lists(sealed))) {
         return Ok(StoreReply::Conflict(why));
     }
     let old = known.map_or_else(Vec::new, |known| known.assignments);

@@ -12,14 +12,15 @@ use holdfast_types::{NodeId, SegmentId, ShardId, ShardIndex, Wall};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    codec::{Result, blob, bytes, commitment_columns, damaged, int, maybe_bytes, maybe_uint, uint},
+    codec::{Result, blob, bytes, commitment_columns, damaged, int, maybe_bytes, maybe_uint, small, uint},
     rows::{self, bounded},
     segments::placement,
 };
 
-/// Of a segment that is only staged: of two for one shard the later counts.
+/// Of a segment that is only staged: of two for one shard the later counts, but a list stays.
 pub(super) async fn stage(db: &mut SqliteConnection, segment: SegmentId, witnesses: &[SealedWitness]) -> Result<()> {
-    for witness in witnesses {
+    let listed = lists(db, segment).await?;
+    for witness in witnesses.iter().filter(|witness| listed.iter().all(|(index, _)| *index != witness.index)) {
         sqlx::query("INSERT OR REPLACE INTO witness (segment, idx, id, sealed, burnt) VALUES (?, ?, ?, ?, ?)")
             .bind(&segment.0[..])
             .bind(i64::from(witness.index.0))
@@ -30,6 +31,29 @@ pub(super) async fn stage(db: &mut SqliteConnection, segment: SegmentId, witness
             .await?;
     }
     Ok(())
+}
+
+/// Digests that its witnesses are burnt with.
+pub(super) async fn lists(db: &mut SqliteConnection, segment: SegmentId) -> Result<Vec<(ShardIndex, [u8; 32])>> {
+    let found = sqlx::query(
+        "SELECT idx, burnt FROM witness WHERE segment = ? AND burnt IS NOT NULL AND burnt <> ? ORDER BY idx",
+    )
+    .bind(&segment.0[..])
+    .bind(&NO_LIST[..])
+    .fetch_all(db)
+    .await?;
+    found.iter().map(|row| Ok((ShardIndex(small(row, "idx")?), bytes(row, "burnt")?))).collect()
+}
+
+pub(super) async fn named(db: &mut SqliteConnection, digests: Vec<[u8; 32]>) -> Result<StoreReply> {
+    let mut named = Vec::new();
+    for digest in digests {
+        let sql = "SELECT 1 FROM placement WHERE digest = ?1 UNION ALL SELECT 1 FROM witness WHERE burnt = ?1 LIMIT 1";
+        if sqlx::query(sql).bind(&digest[..]).fetch_optional(&mut *db).await?.is_some() {
+            named.push(digest);
+        }
+    }
+    Ok(StoreReply::Named(named))
 }
 
 /// The segment was committed.

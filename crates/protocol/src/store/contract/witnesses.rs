@@ -171,6 +171,53 @@ pub(super) fn a_list_that_the_client_computed_stands_on_its_word_from_the_commit
     assert_eq!(witness(store, 1, 0), None);
 }
 
+/// Attack: a client stages a segment again and again, each time with other lists, each of them a file by then.
+pub(super) fn a_staged_shard_keeps_its_list(store: &mut dyn Store) {
+    nodes(store, 4);
+    store.apply(StoreOp::BeginUpload(upload(1, 1)));
+    let own = |index: u16, digest: u8| SealedWitness { sealed: vec![], list: Some([digest; 32]), ..sealed(index, 0) };
+    // Nobody's word is lost where a list comes after a witness.
+    done(store, stage_with(1, vec![sealed(0, 1), own(1, 8)]));
+    done(store, stage_with(1, vec![own(0, 7), own(1, 8)]));
+    let lists = StoreReply::Witnessed(vec![(ShardIndex(0), [7; 32]), (ShardIndex(1), [8; 32])]);
+    assert_eq!(store.apply(StoreOp::WitnessedLists(segment_id(1))), lists);
+    conflict(store, stage_with(1, vec![own(0, 7), own(1, 9)]));
+    conflict(store, stage_with(1, vec![own(0, 9), sealed(2, 4)]));
+    // Nor by way of a witness: the list stays.
+    done(store, stage_with(1, vec![sealed(0, 2), sealed(1, 3)]));
+    conflict(store, stage_with(1, vec![own(1, 9)]));
+    store.reopen();
+    assert_eq!(store.apply(StoreOp::WitnessedLists(segment_id(1))), lists);
+    stage(store, staged(1, 1, 1, 0, [1, 2, 3, 4]), 4);
+    commit(store, 1, 1, vec![object(1, 1, vec![extent(0, 1, 0, 2 * SHARD)])]);
+    let found: Vec<_> = pending(store).into_iter().map(|shard| (shard.placement.index, shard.witness)).collect();
+    assert_eq!(found, [(ShardIndex(2), None), (ShardIndex(3), None)]);
+    // What goes with its segment binds nobody.
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    let again = Box::new(staged(2, 1, 1, 0, [1, 2, 3, 4]));
+    done(store, StoreOp::StageSegment { staged: again, expires: START, witnesses: vec![own(0, 9)] });
+}
+
+pub(super) fn lists_are_named_by_placements_and_witnesses_and_nothing_else(store: &mut dyn Store) {
+    nodes(store, 4);
+    put_with(store, 1, vec![sealed(0, 1), sealed(1, 2)]);
+    store.apply(StoreOp::BeginUpload(upload(2, 1)));
+    let own = SealedWitness { sealed: vec![], list: Some([4; 32]), ..sealed(3, 0) };
+    done(store, stage_with(2, vec![own]));
+    done(store, burn(1, 0, 1, 5));
+    done(store, burn(1, 1, 2, 6));
+    done(store, accept(1, 1, 6, Provenance::ClientWitness));
+    done(store, accept(1, 2, 7, Provenance::AuditorRead));
+    store.reopen();
+    let all = || StoreOp::NamedLists([9, 7, 6, 5, 4].map(|n| [n; 32]).to_vec());
+    assert_eq!(store.apply(all()), StoreReply::Named([7, 6, 5, 4].map(|n| [n; 32]).to_vec()));
+    assert_eq!(store.apply(StoreOp::NamedLists(vec![])), StoreReply::Named(vec![]));
+    done(store, StoreOp::AbortUpload { id: upload_id(2), owner: owner(1), at: START });
+    done(store, StoreOp::DeleteObject { owner: owner(1), id: object_id(1), tombstone: vec![], at: START });
+    assert_eq!(store.apply(all()), StoreReply::Named(vec![]));
+}
+
 pub(super) fn no_witness_is_burnt_for_what_is_accepted(store: &mut dyn Store) {
     nodes(store, 4);
     put_with(store, 1, vec![sealed(0, 1)]);

@@ -74,7 +74,9 @@ impl MapStore {
         let Some(upload) = self.own_upload(staged.upload, staged.segment.owner) else { return StoreReply::NotFound };
         let known = upload.staged.get(&id).cloned();
         let fault = rules::stage_fault(&upload.row, known.as_ref(), &staged);
-        if let Some(why) = fault.or_else(|| rules::witness_fault(&staged.segment, &witnesses)) {
+        let fault = fault.or_else(|| rules::witness_fault(&staged.segment, &witnesses));
+        let fault = fault.or_else(|| rules::list_fault(&self.witnessed(id), rules::given_lists(&witnesses)));
+        if let Some(why) = fault {
             return conflict(why);
         }
         let mut others = self.uploads.iter().filter(|(upload, _)| **upload != staged.upload);

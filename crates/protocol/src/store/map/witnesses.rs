@@ -1,6 +1,6 @@
 //! Witnesses: staged with their segment, burnt once, gone when they have spoken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_types::{SegmentId, ShardId, ShardIndex, Wall};
 
@@ -21,13 +21,41 @@ use crate::{
 const BLOB_LEN: u64 = holdfast_types::BLOB_LEN;
 
 impl MapStore {
-    /// Of a segment that is only staged: of two for one shard the later counts.
+    /// Of a segment that is only staged: of two for one shard the later counts, but a list stays.
     pub(super) fn stage_witnesses(&mut self, segment: SegmentId, witnesses: Vec<SealedWitness>) {
+        let listed = self.witnessed(segment);
         for SealedWitness { index, id, sealed, list } in witnesses {
+            if listed.iter().any(|(at, _)| *at == index) {
+                continue;
+            }
             let state = list.map_or(WitnessState::Fresh, WitnessState::Burnt);
             let row = WitnessRow { id, sealed, state, since: Wall(0) };
             self.witnesses.insert((segment, index), row);
         }
+    }
+
+    /// Digests that its witnesses are burnt with.
+    pub(super) fn witnessed(&self, segment: SegmentId) -> Vec<(ShardIndex, [u8; 32])> {
+        let of = self.witnesses.range((segment, ShardIndex(0))..=(segment, ShardIndex(u16::MAX)));
+        let burnt = |((_, index), row): (&(SegmentId, ShardIndex), &WitnessRow)| match row.state {
+            WitnessState::Burnt(digest) if digest != NO_LIST => Some((*index, digest)),
+            WitnessState::Burnt(_) | WitnessState::Fresh => None,
+        };
+        of.filter_map(burnt).collect()
+    }
+
+    pub(super) fn named_lists(&self, asked: &[[u8; 32]]) -> StoreReply {
+        let placed = self.segments.values().flat_map(|segment| segment.placements.values());
+        let accepted = placed.filter_map(|placement| match placement.commitment {
+            CommitmentState::Accepted { digest, .. } => Some(digest),
+            CommitmentState::Pending => None,
+        });
+        let burnt = self.witnesses.values().filter_map(|row| match row.state {
+            WitnessState::Burnt(digest) => Some(digest),
+            WitnessState::Fresh => None,
+        });
+        let named: BTreeSet<[u8; 32]> = accepted.chain(burnt).collect();
+        StoreReply::Named(asked.iter().filter(|digest| named.contains(*digest)).copied().collect())
     }
 
     /// The segment was committed.

@@ -18,6 +18,7 @@ impl Walk {
             StoreOp::SegmentsAtRisk { after: Some((0, segment_id(4))), limit: 2 },
             StoreOp::CommitmentDebts,
             StoreOp::CommitmentCounts,
+            StoreOp::NamedLists((0..4).map(|n| [n; 32]).collect()),
             StoreOp::PendingCommitments { after: None, limit: 99 },
             StoreOp::PendingCommitments { after: Some((segment_id(3), ShardIndex(1))), limit: 9 },
             StoreOp::DueDeletions { now: most, after: None, limit: 999 },
@@ -33,6 +34,7 @@ impl Walk {
         }
         for n in 1..=SEGMENTS {
             ops.push(StoreOp::Segment(segment_id(n)));
+            ops.push(StoreOp::WitnessedLists(segment_id(n)));
         }
         for of in 1..=2 {
             ops.push(StoreOp::Objects { owner: owner(of), after: None, limit: 99 });
