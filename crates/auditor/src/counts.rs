@@ -232,7 +232,7 @@ fn tell_catalog(sample: &Sample, page: &mut Page<'_>) -> fmt::Result {
     let pending: Duration = commitments.oldest.map_or(Duration::ZERO, age);
     page.gauge(
         "holdfast_auditor_oldest_pending_seconds",
-        "Since the oldest shard with pending commitments was put",
+        "Since the oldest shard with pending commitments was placed, or they were voided",
         pending,
     )?;
     let verdict = sample.oldest_verdict.map_or(clock::duration(Millis(0)), age);

@@ -82,7 +82,8 @@ pub struct CommitmentCounts {
     pub fresh: u64,
     /// Pending with a burnt one.
     pub burnt: u64,
-    /// When the oldest of those with a witness was committed.
+    /// Since when the oldest of them is pending: it was placed then, or voided. Of those placed before that was noted, only
+    /// when they were committed, if they have a witness.
     pub oldest: Option<Wall>,
     /// Accepted by the auditor's own reading, whatever their standing.
     pub auditor_read: u64,

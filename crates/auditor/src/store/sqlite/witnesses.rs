@@ -228,7 +228,8 @@ pub(super) async fn counts(db: &mut SqliteConnection) -> Result<StoreReply> {
     let owed = sqlx::query(
         "SELECT COUNT(*) AS pending, COALESCE(SUM(p.len), 0) AS bytes,
                 COALESCE(SUM((p.len + ?1 - 1) / ?1), 0) AS blobs,
-                COUNT(w.id) - COUNT(w.burnt) AS fresh, COUNT(w.burnt) AS burnt, MIN(w.since) AS oldest
+                COUNT(w.id) - COUNT(w.burnt) AS fresh, COUNT(w.burnt) AS burnt,
+                MIN(COALESCE(NULLIF(p.since, 0), w.since)) AS oldest
          FROM placement p LEFT JOIN witness w ON w.segment = p.segment AND w.idx = p.idx
          WHERE p.digest IS NULL AND p.standing = 'good'",
     )

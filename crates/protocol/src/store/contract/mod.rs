@@ -52,7 +52,7 @@ promises! {
         a_list_that_the_client_computed_stands_on_its_word_from_the_commit_on,
         a_staged_shard_keeps_its_list, lists_are_named_by_placements_and_witnesses_and_nothing_else,
         witnesses_go_with_their_segment, nothing_that_is_known_of_one_shard_is_noted_of_another_in_its_place,
-        what_is_pending_says_since_when, debts_and_counts_are_those_of_good_pending_shards;
+        what_is_pending_says_since_when, the_oldest_pending_may_have_no_witness, debts_and_counts_are_those_of_good_pending_shards;
     leases: one_lease_a_segment_at_a_time, fences_rise_across_release_and_epoch, a_lease_is_renewed_by_its_holder_only,
         a_release_by_a_former_holder_does_nothing, a_deleted_segment_has_no_lease;
     audits: an_audit_closes_once, a_verdict_changes_what_was_judged_only, damage_adds_up_and_a_loss_stays,

@@ -267,6 +267,25 @@ pub(super) fn debts_and_counts_are_those_of_good_pending_shards(store: &mut dyn 
     assert_eq!(store.apply(StoreOp::CommitmentCounts), StoreReply::Counts(counts));
 }
 
+pub(super) fn the_oldest_pending_may_have_no_witness(store: &mut dyn Store) {
+    nodes(store, 4);
+    let oldest = |store: &mut dyn Store| match store.apply(StoreOp::CommitmentCounts) {
+        StoreReply::Counts(counts) => counts.oldest,
+        other => panic!("expected counts, got {other:?}"),
+    };
+    assert_eq!(oldest(store), None);
+    put(store, 1);
+    assert_eq!(oldest(store), Some(START));
+    (0..4).for_each(|index| done(store, accept(1, index, 6, Provenance::AuditorRead)));
+    assert_eq!(oldest(store), None);
+    let (segment, index, shard) = (segment_id(1), ShardIndex(1), shard_id(1, 1));
+    let expected = CommitmentState::Accepted { digest: [6; 32], provenance: Provenance::AuditorRead };
+    let (to, at) = (CommitmentState::Pending, Wall(START.0 + 70));
+    done(store, StoreOp::SetCommitment { segment, index, shard, expected, to, at });
+    store.reopen();
+    assert_eq!(oldest(store), Some(at));
+}
+
 /// Attack: a client deletes a segment while its shards are judged, and puts other bytes under its id. What was read and what
 /// was claimed is of the first bytes.
 pub(super) fn nothing_that_is_known_of_one_shard_is_noted_of_another_in_its_place(store: &mut dyn Store) {

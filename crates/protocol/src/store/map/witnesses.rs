@@ -172,12 +172,16 @@ impl MapStore {
             counts.pending += 1;
             counts.bytes += placement.len;
             counts.blobs += placement.len.div_ceil(BLOB_LEN);
-            let Some(row) = self.witnesses.get(&(placement.segment, placement.index)) else { continue };
+            let key = (placement.segment, placement.index);
+            let witness = self.witnesses.get(&key);
+            let since = self.since.get(&key).copied().filter(|since| *since != Wall(0));
+            let since = since.or(witness.map(|row| row.since));
+            counts.oldest = counts.oldest.into_iter().chain(since).min();
+            let Some(row) = witness else { continue };
             match row.state {
                 WitnessState::Fresh => counts.fresh += 1,
                 WitnessState::Burnt(_) => counts.burnt += 1,
             }
-            counts.oldest = Some(counts.oldest.map_or(row.since, |oldest| oldest.min(row.since)));
         }
         for placement in self.segments.values().flat_map(|segment| segment.placements.values()) {
             match placement.commitment {
