@@ -18,6 +18,7 @@ mod api;
 mod clock;
 mod commit;
 pub mod config;
+mod counted;
 mod counts;
 mod driver;
 mod folds;

@@ -26,6 +26,7 @@ use crate::{
     api::{self, Api},
     clock::{self, Clock},
     config::Config,
+    counted::Walks,
     counts::{AuditorPage, Counts},
     driver::Driver,
     keys::{KeyError, load_or_make},
@@ -274,6 +275,7 @@ pub(crate) async fn assemble(
         commit_progress: CommitProgress::default().into(),
         counts: Counts::default(),
         sample: None.into(),
+        walks: Walks::default(),
         commit_micros: 0.into(),
     };
     Ok((Arc::new(shared), waiting))

@@ -17,7 +17,7 @@ use holdfast_protocol::{
 use holdfast_types::{Millis, Wall};
 use tracing::warn;
 
-use crate::{clock, shared::Shared};
+use crate::{clock, counted::Counted, shared::Shared};
 
 /// Between two walks at least; scrapes are usually further apart.
 const EVERY: Duration = Duration::from_secs(5);
@@ -59,8 +59,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 }
 
 async fn walk(shared: &Shared, began: Instant) -> Option<Sample> {
-    let StoreReply::Summary(summary) = shared.ask(StoreOp::Summary).await else { return None };
-    let StoreReply::Counts(commitments) = shared.ask(StoreOp::CommitmentCounts).await else { return None };
+    let Counted { summary, commitments, .. } = shared.walks.count(&shared.store).await.ok()?;
     let StoreReply::Spares(spares) = shared.ask(StoreOp::SegmentsBySpare).await else { return None };
     let StoreReply::Nodes(nodes) = shared.ask(StoreOp::Nodes).await else { return None };
     let mut lives = BTreeMap::new();

@@ -21,7 +21,7 @@ use holdfast_types::{NodeId, Policy, SecretKey, ShardId};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    alerts::Alerts, clock::Clock, counts::Counts, lists::ListStore, sample::Sample, seal::WitnessKey,
+    alerts::Alerts, clock::Clock, counted::Walks, counts::Counts, lists::ListStore, sample::Sample, seal::WitnessKey,
     store::SqliteStore,
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// The catalog's numbers, where somebody may scrape them.
     pub(crate) sample: RwLock<Option<Sample>>,
+    /// Walks over the catalog for whoever asks how it stands.
+    pub(crate) walks: Walks,
     /// What one commitment takes on this machine, in microseconds; 0 until it was measured.
     pub(crate) commit_micros: AtomicU32,
 }

@@ -74,19 +74,7 @@ impl Api {
 
     /// Asks the catalog; its refusals become errors for the caller.
     async fn ask(&self, op: StoreOp) -> Result<StoreReply, Status> {
-        match self.0.ask(op).await {
-            StoreReply::Conflict(why) => Err(WireError::new(ErrorCode::Conflict, why).into()),
-            StoreReply::NotFound => {
-                Err(WireError::new(ErrorCode::NotFound, "there is no such thing of this caller").into())
-            }
-            StoreReply::Failed(_) => {
-                // The reason is logged; it may name paths that are no caller's business.
-                let error =
-                    WireError::new(ErrorCode::Retry, "the auditor's catalog failed; ask again, and see its log");
-                Err(error.retry_after(Millis(1000)).into())
-            }
-            reply => Ok(reply),
-        }
+        answered(self.0.ask(op).await)
     }
 
     async fn nodes(&self) -> Result<BTreeMap<NodeId, NodeRow>, Status> {
@@ -94,6 +82,22 @@ impl Api {
             StoreReply::Nodes(rows) => Ok(rows.into_iter().map(|row| (row.id, row)).collect()),
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// The catalog's refusals as errors for the caller.
+fn answered(reply: StoreReply) -> Result<StoreReply, Status> {
+    match reply {
+        StoreReply::Conflict(why) => Err(WireError::new(ErrorCode::Conflict, why).into()),
+        StoreReply::NotFound => {
+            Err(WireError::new(ErrorCode::NotFound, "there is no such thing of this caller").into())
+        }
+        StoreReply::Failed(_) => {
+            // The reason is logged; it may name paths that are no caller's business.
+            let error = WireError::new(ErrorCode::Retry, "the auditor's catalog failed; ask again, and see its log");
+            Err(error.retry_after(Millis(1000)).into())
+        }
+        reply => Ok(reply),
     }
 }
 

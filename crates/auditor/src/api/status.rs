@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use holdfast_protocol::store::{StoreOp, StoreReply};
+use holdfast_protocol::model::CommitmentCounts;
 use holdfast_types::Millis;
 use holdfast_wire::pb::auditor::v1::{self as pb, status_service_server::StatusService};
 use tonic::{Request, Response, Status};
 
-use super::{Api, may_look, unexpected};
-use crate::clock;
+use super::{Api, answered, may_look, unexpected};
+use crate::{clock, counted::Counted};
 
 /// Until the first measurement is in.
 const COMMIT_MICROS_DEFAULT: u64 = 10_000;
@@ -22,11 +22,12 @@ impl StatusService for Api {
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         may_look(&request)?;
-        let summary = match self.ask(StoreOp::Summary).await? {
-            StoreReply::Summary(summary) => summary,
-            other => return Err(unexpected(&other)),
+        let walked = self.0.walks.count(&self.0.store).await;
+        let Counted { summary, commitments, .. } = match walked {
+            Ok(counted) => counted,
+            Err(reply) => return Err(unexpected(&answered(reply)?)),
         };
-        let commitments = self.commitments().await?;
+        let commitments = self.commitments(&commitments);
         let mut lives: BTreeMap<i32, u32> = BTreeMap::new();
         for row in self.nodes().await?.values() {
             *lives.entry(pb::NodeLife::from(row.life).into()).or_default() += 1;
@@ -60,17 +61,13 @@ impl Api {
     }
 
     /// Where the commitments stand.
-    async fn commitments(&self) -> Result<pb::CommitmentSummary, Status> {
-        let counts = match self.ask(StoreOp::CommitmentCounts).await? {
-            StoreReply::Counts(counts) => counts,
-            other => return Err(unexpected(&other)),
-        };
+    fn commitments(&self, counts: &CommitmentCounts) -> pb::CommitmentSummary {
         let shared = &self.0;
         let poisoned = std::sync::PoisonError::into_inner;
         let progress = *shared.commit_progress.read().unwrap_or_else(poisoned);
         let over = shared.over_debt.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let now = clock::wall();
-        Ok(pb::CommitmentSummary {
+        pb::CommitmentSummary {
             pending_shards: counts.pending,
             pending_bytes: counts.bytes,
             backlog_blobs: counts.blobs,
@@ -87,6 +84,6 @@ impl Api {
             false_witnesses: progress.false_witnesses,
             false_lists: progress.false_lists,
             shards_read: progress.shards_read,
-        })
+        }
     }
 }
