@@ -63,7 +63,8 @@ impl World {
             Api::Abort { upload, owner } => {
                 let at = self.auditor_wall();
                 match self.store(StoreOp::AbortUpload { id: upload, owner, at }) {
-                    StoreReply::Done => ApiReply::Done,
+                    // What is left goes with what expires.
+                    StoreReply::Done | StoreReply::More => ApiReply::Done,
                     other => otherwise(other),
                 }
             }

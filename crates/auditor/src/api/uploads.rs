@@ -238,7 +238,8 @@ impl Api {
     }
 
     pub(super) async fn abort(&self, owner: OwnerId, id: UploadId) -> Result<(), Status> {
-        self.ask(StoreOp::AbortUpload { id, owner, at: clock::wall() }).await?;
+        // Piece by piece: others write in between. Who hangs up leaves the rest to expire at once.
+        while self.ask(StoreOp::AbortUpload { id, owner, at: clock::wall() }).await? == StoreReply::More {}
         self.0.command(Command::CatalogChanged);
         Ok(())
     }

@@ -6,20 +6,31 @@
 //! Then there is nothing left to outrank: tombstones, pages and descriptors are taken off the nodes, and what
 //! the catalog knows of the burial goes with its last confirmation. A node that never comes back has to be evicted for that.
 
-use holdfast_types::{Millis, Mono, Wall};
+use holdfast_types::{Millis, Mono, NodeId, Wall};
 
-use crate::{context::Context, effect::Token, grants::DELETION_OUTSTANDING, profile::Profile, store::StoreOp};
+use crate::{
+    context::Context,
+    effect::Token,
+    grants::DELETION_OUTSTANDING,
+    message::RecordKind,
+    profile::Profile,
+    store::{ROWS_MAX, StoreOp, StoreReply},
+};
 
 /// Looks in one grace: so much longer than the grace a burial may take.
 const LOOKS_PER_GRACE: u64 = 8;
-/// Between two looks at most: with [`crate::store::rules::BURIALS_MAX`] each, a backlog goes by the hundred thousand an hour.
+/// Between two rounds over all burials at most.
 const LOOK_EVERY_MAX: Millis = Millis::from_secs(60);
+/// Between two looks of a round, so that others can write, too: ten million go round within the hour.
+const NEXT_PAGE: Millis = Millis::from_secs(1);
 
 /// Burials that are to end.
 #[derive(Default)]
 pub(super) struct Burials {
     looking: Option<Token>,
     next_look: Mono,
+    /// Where this round is.
+    after: Option<(RecordKind, [u8; 32], NodeId)>,
 }
 
 /// How long burials last at least. Whoever cleans orphans up within seconds (a demonstration, a simulation) waits for these as long.
@@ -35,16 +46,21 @@ impl Burials {
         let grace = grace(ctx.profile);
         self.next_look = ctx.now.mono + Millis(grace.0 / LOOKS_PER_GRACE).min(LOOK_EVERY_MAX);
         let before = Wall(ctx.now.wall.0.saturating_sub(grace.0));
-        self.looking = Some(ctx.out.store(StoreOp::EndBurials { before }));
+        let after = self.after.take();
+        self.looking = Some(ctx.out.store(StoreOp::EndBurials { before, after, limit: ROWS_MAX }));
     }
 
     pub(super) fn owns(&self, token: Token) -> bool {
         self.looking == Some(token)
     }
 
-    /// Done or failed: the next look finds what is left.
-    pub(super) fn on_stored(&mut self) {
+    /// After a failure the next look begins a round.
+    pub(super) fn on_stored(&mut self, reply: &StoreReply, ctx: &Context<'_>) {
         self.looking = None;
+        if let StoreReply::Burials(Some(last)) = reply {
+            self.after = Some(*last);
+            self.next_look = self.next_look.min(ctx.now.mono + NEXT_PAGE);
+        }
     }
 
     pub(super) fn busy(&mut self, token: Token) {

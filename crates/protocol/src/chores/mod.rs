@@ -114,6 +114,9 @@ impl Chores {
     ) -> Option<StoreReply> {
         if self.expiring == Some(token) {
             self.expiring = None;
+            if reply == StoreReply::More {
+                self.next_expiry = ctx.now.mono;
+            }
             return None;
         }
         if self.deletions.owns(token) {
@@ -128,7 +131,7 @@ impl Chores {
         } else if self.strays.owns(token) {
             self.strays.on_stored(&reply, ctx);
         } else if self.burials.owns(token) {
-            self.burials.on_stored();
+            self.burials.on_stored(&reply, ctx);
             self.records.look_soon();
         } else {
             return Some(reply);

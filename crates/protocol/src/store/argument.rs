@@ -7,6 +7,9 @@ use crate::{
     model::{ExtentRow, ObjectRow, Standing},
 };
 
+/// Rows in one reply at most, whatever was asked.
+pub const ROWS_MAX: u32 = 4096;
+
 /// A change of a placement's standing, in the same transaction as the verdict that causes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StandingChange {

@@ -34,6 +34,8 @@ struct Upload {
     staged: BTreeMap<SegmentId, StagedSegment>,
     /// What its commit added, for the next one.
     segments: Vec<SegmentId>,
+    /// It is being dropped, piece by piece.
+    given_up: bool,
 }
 
 /// A committed segment.
@@ -166,7 +168,7 @@ impl Store for MapStore {
             StoreOp::Undescribed { limit } => self.undescribed(limit),
             StoreOp::OweRecords(owed) => self.owe_records(*owed),
             StoreOp::BuryStrays { node, kind, keys, at } => self.bury_strays(node, kind, keys, at),
-            StoreOp::EndBurials { before } => self.end_burials(before),
+            StoreOp::EndBurials { before, after, limit } => self.end_burials(before, after, limit),
             StoreOp::OwedRecords { after, limit } => self.owed_records(after, limit),
             StoreOp::RecordKept { node, kind, key, digest } => self.record_kept(node, kind, key, digest),
             StoreOp::SegmentsBySpare => self.segments_by_spare(),

@@ -12,9 +12,9 @@ pub mod rules;
 
 use holdfast_types::Fence;
 
-pub use argument::{NewObject, OwedRecord, SegmentRecords, StandingChange};
+pub use argument::{NewObject, OwedRecord, ROWS_MAX, SegmentRecords, StandingChange};
 pub use map::MapStore;
-pub use op::{ROWS_MAX, StoreOp};
+pub use op::StoreOp;
 pub use reply::{StoreReply, Summary, Undescribed};
 
 /// The fence of a placement that no lease made.

@@ -16,9 +16,6 @@ use crate::{
     witness::WitnessId,
 };
 
-/// Rows in one reply at most, whatever was asked.
-pub const ROWS_MAX: u32 = 4096;
-
 /// An operation on the catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreOp {
@@ -45,7 +42,7 @@ pub enum StoreOp {
         owner: OwnerId,
         /// After this one.
         after: Option<(u64, SegmentId)>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// The upload and one segment of it, if that is staged: what a segment costs does not grow with those before it.
@@ -57,8 +54,7 @@ pub enum StoreOp {
         /// Which segment.
         segment: SegmentId,
     },
-    /// The upload and the spans of all its segments so far, by (offset, id); none once it is committed. At most one more
-    /// than [`crate::store::rules::UPLOAD_SEGMENTS_MAX`], which no commit takes.
+    /// The upload and the spans of all its segments so far, by (offset, id); none once it is committed.
     StagedSpans {
         /// Which.
         id: UploadId,
@@ -68,8 +64,8 @@ pub enum StoreOp {
     /// Adds or replaces a segment's assignments before its commit and sets the upload's expiry. Reserves `shard_len` bytes on newly assigned nodes and
     /// releases those replaced. An assignment that keeps its node keeps its noted sequence; sequences in the argument are ignored. Withdraws queued deletions
     /// of what it assigns. `NotFound` without such an upload of the segment's owner. `Conflict`, and nothing done, if the upload is committed, the segment is
-    /// there with another row or offset, in another upload or in the catalog, the assignments are not one an index with the row's names on distinct nodes, or
-    /// a newly assigned node is unknown, has less than `shard_len` free, or has a shard of that name for somebody else.
+    /// there with another row or offset, in another upload or in the catalog, the assignments are not one an index with the row's names on distinct nodes, there
+    /// are [`crate::store::rules::UPLOAD_SEGMENTS_MAX`] others, or a newly assigned node is unknown, has less than `shard_len` free, or has a shard of that name for somebody else.
     StageSegment {
         /// The segment.
         staged: Box<StagedSegment>,
@@ -106,12 +102,12 @@ pub enum StoreOp {
         at: Wall,
     },
     /// Drops uploads whose expiry is before `now`; of those not committed, queues all assigned shards for deletion, receipt or not, and frees the reservations.
+    /// [`crate::store::rules::DROPPED_AT_ONCE`] segments and uploads at a time, by (upload, offset, id): `More` where there are others. What is left is nobody's.
     ExpireUploads {
         /// The time.
         now: Wall,
     },
-
-    /// Gives an upload up as if it had expired. `Done` also where there is none of this owner, or a committed one: that is left as it is.
+    /// Gives an upload up as if it had expired; so much at a time, too. `Done` also where there is none of this owner, or a committed one: that is left as it is.
     AbortUpload {
         /// Which.
         id: UploadId,
@@ -134,7 +130,7 @@ pub enum StoreOp {
         owner: OwnerId,
         /// After this one.
         after: Option<ObjectId>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// An object's extents that touch sealed bytes `from..to`, in order, from the first after `from` on.
@@ -147,7 +143,7 @@ pub enum StoreOp {
         from: u64,
         /// First byte after.
         to: u64,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// The roots of an object's pages, ascending.
@@ -186,7 +182,7 @@ pub enum StoreOp {
     SegmentsAtRisk {
         /// After this (spare, id): whoever cannot help the worst still comes to the rest.
         after: Option<(i32, SegmentId)>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// A node's committed placements, whatever their standing, in order of (sequence, segment, index).
@@ -195,14 +191,14 @@ pub enum StoreOp {
         node: NodeId,
         /// From this sequence on.
         from: Sequence,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// Good placements whose commitment is pending, by (segment, index), with their witnesses.
     PendingCommitments {
         /// After this one: one node that does not answer must not hold up the others.
         after: Option<(SegmentId, ShardIndex)>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// Notes that a witness's secret is about to be revealed for the list with this digest. `Conflict`, and nothing done, by [`crate::store::rules::burn_fault`]: it has
@@ -288,14 +284,14 @@ pub enum StoreOp {
         after: VerdictId,
         /// Of this node only.
         node: Option<NodeId>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// The newest verdicts, newest first.
     LatestVerdicts {
         /// Of this node only.
         node: Option<NodeId>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// Marks all of a node's placements lost (it ran out of excuses, or was wiped) and voids the receipts of uploads in progress there, in one transaction
@@ -329,7 +325,7 @@ pub enum StoreOp {
     PutRepair(Box<RepairRow>),
     /// The newest repairs, newest first: by start, then id.
     Repairs {
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// One repair.
@@ -343,7 +339,7 @@ pub enum StoreOp {
         now: Wall,
         /// After this one: a node that does not answer must not hold up the others.
         after: Option<(NodeId, ShardId)>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// Deletions of these shards that are queued, due or not, by (node, shard). After a restart any may be on its way still.
@@ -370,7 +366,7 @@ pub enum StoreOp {
     },
     /// Segments whose descriptor is older than their placements or extents, by id.
     Undescribed {
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// Owes a segment's records to nodes, replacing those of the same node, kind and key, whose burials end. `NotFound` without the segment,
@@ -389,17 +385,21 @@ pub enum StoreOp {
         at: Wall,
     },
     /// Ends burials that began at `before` or earlier: each node is owed the absence of the record that was buried there. A tombstone's only once nobody is
-    /// owed one of that key any more. Nodes that are evicted or have left are asked nothing, and nobody waits for them. At most
-    /// [`crate::store::rules::BURIALS_MAX`] at a time, by (kind, key, node).
+    /// owed one of that key any more. Nodes that are evicted or have left are asked nothing, and nobody waits for them. Looks at so many burials, by
+    /// (kind, key, node), ends what can end of them, forgets as many tombstones that are owed to who left, and answers the last that it looked at.
     EndBurials {
         /// Before this no record can be on its way any more.
         before: Wall,
+        /// After this one: of those that wait for a node that is away there may be millions.
+        after: Option<(RecordKind, [u8; 32], NodeId)>,
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
+        limit: u32,
     },
     /// Records still owed, by (node, kind, key).
     OwedRecords {
         /// After this one: a node that does not answer must not hold up the others.
         after: Option<(NodeId, RecordKind, [u8; 32])>,
-        /// At most; [`ROWS_MAX`].
+        /// At most; [`ROWS_MAX`](crate::store::ROWS_MAX).
         limit: u32,
     },
     /// A node keeps a record: nothing is owed any more, unless it is other bytes by now.

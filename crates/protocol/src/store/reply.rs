@@ -1,9 +1,9 @@
 //! What the catalog answers.
 
-use holdfast_types::{ObjectId, SegmentId, ShardIndex, VerdictId};
+use holdfast_types::{NodeId, ObjectId, SegmentId, ShardIndex, VerdictId};
 
 use crate::{
-    message::SetEntry,
+    message::{RecordKind, SetEntry},
     model::{
         AuditRow, CommitmentCounts, Debt, DeletionRow, ExtentRow, Lease, NodeRow, ObjectRow, PendingShard, Placement,
         RepairRow, SegmentView, StagedSegment, StagedSpan, UploadRow, Verdict,
@@ -68,6 +68,8 @@ pub struct Undescribed {
 pub enum StoreReply {
     /// It is durable.
     Done,
+    /// To `ExpireUploads` and `AbortUpload`: some of it is, and there is more to do. Ask again.
+    More,
     /// The row changed under the caller, or the rule inside the operation does not hold; nothing was done.
     Conflict(String),
     /// There is no such row (for this owner).
@@ -136,6 +138,8 @@ pub enum StoreReply {
     Undescribed(Vec<Undescribed>),
     /// To `OwedRecords`.
     Owed(Vec<OwedRecord>),
+    /// To `EndBurials`: the last one looked at, if there may be more.
+    Burials(Option<(RecordKind, [u8; 32], NodeId)>),
     /// To `SegmentsBySpare`: (spare, segments) each.
     Spares(Vec<(i32, u64)>),
     /// To `Summary`.

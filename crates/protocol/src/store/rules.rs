@@ -14,11 +14,19 @@ use crate::{
     witness::WitnessId,
 };
 
-/// Segments of one commit at most: 8 TiB in segments of 64 MiB, and their spans are 5 MiB of memory.
+/// Segments of one upload at most, staged or committed: 8 TiB in segments of 64 MiB, and their spans are 5 MiB of memory.
 pub const UPLOAD_SEGMENTS_MAX: usize = 128 << 10;
 
-/// Burials that end in one transaction at most: with as many rows of owed records they take a fraction of a second.
-pub const BURIALS_MAX: u32 = 4096;
+/// Staged segments, and uploads, that are dropped in one transaction: at 200 + 56 shards a segment that is 50,000
+/// statements, about a second, for which nobody else writes.
+pub const DROPPED_AT_ONCE: usize = 64;
+
+/// Why no other segment can be staged beside so many. Attack: segments of a byte cost their client nothing, and the
+/// catalog a day's work to drop.
+pub fn room_fault(staged: u64) -> Option<String> {
+    (staged >= UPLOAD_SEGMENTS_MAX as u64)
+        .then(|| format!("expected at most {UPLOAD_SEGMENTS_MAX} segments in one upload, got more; put in several"))
+}
 
 /// Why a segment cannot be staged beside what is there; `known` is its staging so far.
 pub fn stage_fault(upload: &UploadRow, known: Option<&StagedSegment>, staged: &StagedSegment) -> Option<String> {

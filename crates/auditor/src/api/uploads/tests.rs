@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use holdfast_dispersal::{Geometry, RecoveryWrap, WRAPPED_LEN};
 use holdfast_protocol::{
     model::{DeletionRow, NodeLife},
-    store::StoreReply,
+    store::{StoreReply, rules::DROPPED_AT_ONCE},
 };
 use holdfast_transport::{ClusterCa, Subject, Validity};
 use holdfast_types::{Code, Incarnation, Millis, PublicKey, Root, SegmentRoot, ShardId, VolumeId, Wall, ZoneName};
@@ -130,6 +130,21 @@ async fn later_what_is_owed_and_not_under_way_is_withdrawn() {
     api.abort(OWNER, UPLOAD).await.unwrap();
     assert_eq!(staged(&api).await, before, "the nodes that may have the shards already");
     assert_eq!(owed(&api).await, []);
+}
+
+#[tokio::test]
+async fn a_large_upload_is_given_up_to_its_end() {
+    let home = TempDir::new().unwrap();
+    let api = api(&home, |_| {}).await;
+    staged(&api).await;
+    for n in 0..=DROPPED_AT_ONCE as u8 {
+        let shards = (0..4).map(|index| ShardId(Root::of(&[n, index]))).collect();
+        let segment = SegmentSpec { id: SegmentId([100 + n; 16]), shards, ..segment().segment };
+        let more = StageSegment { segment, offset: 100_000 * (u64::from(n) + 1), ..self::segment() };
+        api.stage(OWNER, more).await.unwrap();
+    }
+    api.abort(OWNER, UPLOAD).await.unwrap();
+    assert!(api.0.walks.count(&api.0.store).await.is_ok_and(|counted| counted.summary.uploads == 0));
 }
 
 type Parts = stream::BoxStream<'static, Result<pb::CommitUploadRequest, Status>>;

@@ -2,12 +2,15 @@
 
 use holdfast_protocol::{
     message::{RecordKind, descriptor_key},
-    store::{StoreReply, rules::BURIALS_MAX},
+    store::StoreReply,
 };
 use holdfast_types::{NodeId, ObjectId, OwnerId, SegmentId, Wall};
 use sqlx::SqliteConnection;
 
-use super::codec::{Result, blob, bytes, damaged, int};
+use super::{
+    codec::{Result, blob, bytes, damaged, int, uint},
+    rows::bounded,
+};
 
 /// Bytes of a segment id: a descriptor's key begins with it.
 const SEGMENT_ID_LEN: usize = 16;
@@ -223,29 +226,57 @@ pub(super) async fn strays(
     Ok(StoreReply::Done)
 }
 
-pub(super) async fn end(db: &mut SqliteConnection, before: Wall) -> Result<StoreReply> {
-    sqlx::query(
-        "DELETE FROM owed_record WHERE kind = 5 AND node IN (SELECT id FROM node WHERE life IN ('evicted', 'left'))",
-    )
-    .execute(&mut *db)
-    .await?;
-    let found = sqlx::query(
-        "SELECT kind, key, node,
-                EXISTS (SELECT 1 FROM node WHERE node.id = burial.node AND life IN ('evicted', 'left')) AS gone
-         FROM burial WHERE at <= ?
-           AND (kind <> 5 OR NOT EXISTS (SELECT 1 FROM owed_record o WHERE o.kind = 5 AND o.key = burial.key))
-         ORDER BY kind, key, node LIMIT ?",
+/// Nodes that nobody waits for.
+async fn gone(db: &mut SqliteConnection) -> Result<Vec<NodeId>> {
+    let sql = "SELECT id FROM node WHERE life IN ('evicted', 'left') ORDER BY id";
+    sqlx::query(sql).fetch_all(db).await?.iter().map(|row| Ok(NodeId(bytes(row, "id")?))).collect()
+}
+
+/// What is looked at and what is forgotten has a bound; what waits for a node that is away has none.
+pub(super) async fn end(
+    db: &mut SqliteConnection,
+    before: Wall,
+    after: Option<Name>,
+    limit: u32,
+) -> Result<StoreReply> {
+    let gone = gone(db).await?;
+    let mut room = bounded(limit);
+    for node in &gone {
+        let forgotten = sqlx::query(
+            "DELETE FROM owed_record WHERE node = ?1 AND kind = 5 AND key IN
+                (SELECT key FROM owed_record WHERE node = ?1 AND kind = 5 ORDER BY key LIMIT ?2)",
+        )
+        .bind(&node.0[..])
+        .bind(room)
+        .execute(&mut *db)
+        .await?;
+        room -= i64::try_from(forgotten.rows_affected()).unwrap_or(room);
+    }
+    let (kind, key, node) =
+        after.map_or((0, Vec::new(), Vec::new()), |(kind, key, node)| (kind as i64, key.to_vec(), node.0.to_vec()));
+    let page = sqlx::query(
+        "SELECT kind, key, node, at <= ?1 AND (kind <> 5
+                OR NOT EXISTS (SELECT 1 FROM owed_record o WHERE o.kind = 5 AND o.key = burial.key)) AS over
+         FROM burial WHERE (kind, key, node) > (?2, ?3, ?4) ORDER BY kind, key, node LIMIT ?5",
     )
     .bind(int(before.0)?)
-    .bind(i64::from(BURIALS_MAX))
+    .bind(kind)
+    .bind(key)
+    .bind(node)
+    .bind(bounded(limit))
     .fetch_all(&mut *db)
     .await?;
-    for row in &found {
+    let mut last = None;
+    for row in &page {
         let name = (super::chores::record_kind(row)?, bytes(row, "key")?, NodeId(bytes(row, "node")?));
+        last = Some(name);
+        if uint(row, "over")? == 0 {
+            continue;
+        }
         withdraw(db, name).await?;
-        if super::codec::uint(row, "gone")? == 0 {
+        if !gone.contains(&name.2) {
             owe(db, name, &[]).await?;
         }
     }
-    Ok(StoreReply::Done)
+    Ok(StoreReply::Burials(last.filter(|_| page.len() as i64 == bounded(limit))))
 }

@@ -1,5 +1,5 @@
-//! What a segment of a put costs does not grow with the segments before it: counted in the steps of
-//! SQLite's own machine, which are the same on every computer.
+//! What a segment of a put costs does not grow with the segments before it, nor a look at burials with those that
+//! wait: counted in the steps of SQLite's own machine, which are the same on every computer.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,7 @@ use std::sync::{
 
 use holdfast_protocol::{
     model::{Assignment, ExtentRow, NodeLife, NodeRow, ObjectRow, SegmentRow, StagedSegment, UploadRow},
-    store::{NewObject, StoreOp, StoreReply},
+    store::{NewObject, StoreOp, StoreReply, rules::UPLOAD_SEGMENTS_MAX},
 };
 use holdfast_types::{
     Code, Incarnation, NodeId, ObjectId, OwnerId, PublicKey, SegmentId, SegmentRoot, Sequence, ShardId, ShardIndex,
@@ -73,6 +73,19 @@ fn staged(number: u64) -> StagedSegment {
     StagedSegment { upload: UPLOAD, offset: number * LEN, segment, assignments: (0..SHARDS).map(place).collect() }
 }
 
+fn upload() -> UploadRow {
+    UploadRow {
+        id: UPLOAD,
+        owner: OWNER,
+        policy: "p".into(),
+        code: Code::new(4, 2).expect("a code"),
+        write_threshold: SHARDS,
+        repair_threshold: 5,
+        expires: Wall(9),
+        committed: false,
+    }
+}
+
 /// One object over all of them.
 fn object(segments: u64) -> NewObject {
     let row = ObjectRow {
@@ -94,6 +107,16 @@ struct Counted {
 }
 
 impl Counted {
+    async fn on(db: &mut SqliteConnection) -> Self {
+        let counted = Self { steps: Arc::default() };
+        let steps = counted.steps.clone();
+        db.lock_handle().await.expect("its handle").set_progress_handler(1, move || {
+            steps.fetch_add(1, Ordering::Relaxed);
+            true
+        });
+        counted
+    }
+
     async fn apply(&self, db: &mut SqliteConnection, op: StoreOp) -> u64 {
         let before = self.steps.load(Ordering::Relaxed);
         let reply = run(db, op).await.expect("an answer");
@@ -121,27 +144,12 @@ impl Counted {
 async fn put(segments: u64) -> (Vec<u64>, u64) {
     let home = tempfile::TempDir::new().expect("a directory");
     let store = SqliteStore::open(&home.path().join("catalog.sqlite")).await.expect("a catalog");
-    let counted = Counted { steps: Arc::default() };
     let mut writer = store.writer.begin().await.expect("the writer");
-    let steps = counted.steps.clone();
-    writer.lock_handle().await.expect("its handle").set_progress_handler(1, move || {
-        steps.fetch_add(1, Ordering::Relaxed);
-        true
-    });
+    let counted = Counted::on(&mut writer).await;
     for number in 0..SHARDS {
         counted.apply(&mut writer, StoreOp::PutNode(Box::new(node(number)))).await;
     }
-    let upload = UploadRow {
-        id: UPLOAD,
-        owner: OWNER,
-        policy: "p".into(),
-        code: Code::new(4, 2).expect("a code"),
-        write_threshold: SHARDS,
-        repair_threshold: 5,
-        expires: Wall(9),
-        committed: false,
-    };
-    counted.apply(&mut writer, StoreOp::BeginUpload(upload)).await;
+    counted.apply(&mut writer, StoreOp::BeginUpload(upload())).await;
     let mut each = Vec::new();
     for number in 0..segments {
         each.push(counted.segment(&mut writer, number).await);
@@ -159,4 +167,51 @@ async fn a_segment_costs_the_thousandth_time_what_it_cost_the_first() {
     let (_, few) = put(FEW).await;
     let (dear, cheap) = (commit / MANY, few / FEW);
     assert!(dear <= cheap + cheap / 10, "a commit takes {dear} steps a segment for {MANY}, {cheap} for {FEW}");
+}
+
+/// Fault: a node is away while very much is deleted. All of these tombstones wait for it.
+async fn look(waiting: u32) -> u64 {
+    let home = tempfile::TempDir::new().expect("a directory");
+    let store = SqliteStore::open(&home.path().join("catalog.sqlite")).await.expect("a catalog");
+    let mut writer = store.writer.begin().await.expect("the writer");
+    let all = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?)";
+    for fill in [
+        "INSERT INTO burial (kind, key, node, at) SELECT 5, CAST(printf('%032d', n) AS BLOB), zeroblob(32), 0 FROM n",
+        "INSERT INTO owed_record (node, kind, key, bytes) SELECT x'02', 5, key, x'03' FROM burial",
+    ] {
+        let fill = format!("{all} {fill}");
+        sqlx::query(sqlx::AssertSqlSafe(fill)).bind(waiting).execute(&mut *writer).await.expect("rows");
+    }
+    let counted = Counted::on(&mut writer).await;
+    counted.apply(&mut writer, StoreOp::EndBurials { before: Wall(1), after: None, limit: 100 }).await
+}
+
+#[tokio::test]
+async fn a_look_at_burials_costs_the_same_however_many_wait() {
+    let (few, many) = (look(1000).await, look(20_000).await);
+    assert!(many <= few + few / 10, "{many} steps where 20,000 wait, {few} where 1,000 do");
+}
+
+/// Attack: segments of a byte, without end. The count of those before it costs the next nothing.
+#[tokio::test]
+async fn no_more_is_staged_than_a_commit_takes() {
+    let home = tempfile::TempDir::new().expect("a directory");
+    let store = SqliteStore::open(&home.path().join("catalog.sqlite")).await.expect("a catalog");
+    for number in 0..SHARDS {
+        store.apply(StoreOp::PutNode(Box::new(node(number)))).await;
+    }
+    store.apply(StoreOp::BeginUpload(upload())).await;
+    let stage = |number: u64| {
+        let staged = Box::new(staged(number));
+        store.apply(StoreOp::StageSegment { staged, expires: Wall(9), witnesses: vec![] })
+    };
+    assert_eq!(stage(0).await, StoreReply::Done);
+    assert_eq!(stage(0).await, StoreReply::Done);
+    let before = "UPDATE upload SET segments = segments + ?";
+    let before = sqlx::query(before).bind(UPLOAD_SEGMENTS_MAX as i64 - 2);
+    before.execute(&store.writer).await.expect("as if they were there");
+    assert_eq!(stage(1).await, StoreReply::Done);
+    let refused = stage(2).await;
+    assert!(matches!(refused, StoreReply::Conflict(_)), "{refused:?}");
+    assert_eq!(stage(1).await, StoreReply::Done, "again");
 }

@@ -1,9 +1,10 @@
-//! Puts in progress: staged, receipted, expired. Their commit is in [`commit`].
+//! Puts in progress: staged and receipted. Their commit is in [`commit`], their end without one in [`end`].
 
 pub(super) mod commit;
+pub(super) mod end;
 
 use holdfast_protocol::{
-    model::{Assignment, DeletionRow, SealedWitness, StagedSegment, StagedSpan, UploadRow},
+    model::{Assignment, SealedWitness, StagedSegment, StagedSpan, UploadRow},
     store::{StoreReply, rules},
 };
 use holdfast_types::{NodeId, OwnerId, SegmentId, Sequence, ShardId, ShardIndex, UploadId, Wall};
@@ -11,12 +12,9 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     codec::{Result, bytes, code, int, maybe_uint, small, text, uint},
-    rows::{self, account, claimed, drop_copy, sequence_taken, withdraw_deletion},
+    rows::{self, account, claimed, sequence_taken, withdraw_deletion},
     witnesses,
 };
-
-/// Segments of an upload that are in memory at once while it is dropped: under 1 MiB at 8+4.
-const DROPPED_AT_ONCE: u32 = 256;
 
 pub(super) async fn begin(db: &mut SqliteConnection, row: &UploadRow) -> Result<StoreReply> {
     sqlx::query(
@@ -76,7 +74,7 @@ pub(super) async fn staged_spans(db: &mut SqliteConnection, id: UploadId, owner:
 }
 
 pub(super) async fn own(db: &mut SqliteConnection, id: UploadId, owner: OwnerId) -> Result<Option<UploadRow>> {
-    let row = sqlx::query("SELECT * FROM upload WHERE id = ? AND owner = ?")
+    let row = sqlx::query("SELECT * FROM upload WHERE id = ? AND owner = ? AND given_up = 0")
         .bind(&id.0[..])
         .bind(&owner.0[..])
         .fetch_optional(db)
@@ -212,6 +210,11 @@ pub(super) async fn stage(
             assignments: assignments_of(db, id).await?,
         });
     }
+    if known.is_none()
+        && let Some(why) = rules::room_fault(staged_so_far(db, upload.id).await?)
+    {
+        return Ok(StoreReply::Conflict(why));
+    }
     let listed = witnesses::lists(db, id).await?;
     let fault = rules::stage_fault(&upload, known.as_ref(), staged);
     let fault = fault.or_else(|| rules::witness_fault(&staged.segment, sealed));
@@ -227,12 +230,17 @@ pub(super) async fn stage(
     }
     replace_assignments(db, staged, &old).await?;
     witnesses::stage(db, id, sealed).await?;
-    sqlx::query("UPDATE upload SET expires = ? WHERE id = ?")
+    sqlx::query("UPDATE upload SET expires = ?, segments = segments + ? WHERE id = ?")
         .bind(int(expires.0)?)
+        .bind(i64::from(found.is_none()))
         .bind(&staged.upload.0[..])
         .execute(db)
         .await?;
     Ok(StoreReply::Done)
+}
+
+async fn staged_so_far(db: &mut SqliteConnection, upload: UploadId) -> Result<u64> {
+    uint(&sqlx::query("SELECT segments FROM upload WHERE id = ?").bind(&upload.0[..]).fetch_one(db).await?, "segments")
 }
 
 async fn assignment_fault(
@@ -317,8 +325,10 @@ pub(super) async fn receipts(
     segment: SegmentId,
     receipts: &[(ShardIndex, NodeId, Sequence)],
 ) -> Result<StoreReply> {
-    let found =
-        sqlx::query("SELECT committed FROM upload WHERE id = ?").bind(&upload.0[..]).fetch_optional(&mut *db).await?;
+    let found = sqlx::query("SELECT committed FROM upload WHERE id = ? AND given_up = 0")
+        .bind(&upload.0[..])
+        .fetch_optional(&mut *db)
+        .await?;
     match found {
         None => return Ok(StoreReply::NotFound),
         Some(row) if row.try_get::<i64, _>("committed")? != 0 => return Ok(StoreReply::Done),
@@ -352,47 +362,4 @@ pub(super) async fn receipts(
             .await?;
     }
     Ok(StoreReply::Done)
-}
-
-pub(super) async fn expire(db: &mut SqliteConnection, now: Wall) -> Result<StoreReply> {
-    let late = sqlx::query("SELECT id FROM upload WHERE expires < ?").bind(int(now.0)?).fetch_all(&mut *db).await?;
-    for row in &late {
-        drop_upload(db, UploadId(bytes(row, "id")?), now).await?;
-    }
-    Ok(StoreReply::Done)
-}
-
-pub(super) async fn abort(db: &mut SqliteConnection, id: UploadId, owner: OwnerId, at: Wall) -> Result<StoreReply> {
-    if own(db, id, owner).await?.is_some_and(|upload| !upload.committed) {
-        drop_upload(db, id, at).await?;
-    }
-    Ok(StoreReply::Done)
-}
-
-async fn drop_upload(db: &mut SqliteConnection, id: UploadId, due: Wall) -> Result<()> {
-    // Page by page: what an upload staged has no bound.
-    loop {
-        let page = page_of(db, id, None, DROPPED_AT_ONCE).await?;
-        for staged in &page {
-            drop_staged(db, staged, due).await?;
-        }
-        if page.is_empty() {
-            break;
-        }
-    }
-    // Its id may be drawn again: what it committed must not look like the next one's.
-    sqlx::query("UPDATE segment SET upload = x'' WHERE upload = ?").bind(&id.0[..]).execute(&mut *db).await?;
-    sqlx::query("DELETE FROM upload WHERE id = ?").bind(&id.0[..]).execute(db).await?;
-    Ok(())
-}
-
-/// Forgets a staged segment and queues whatever of it may lie on nodes.
-pub(super) async fn drop_staged(db: &mut SqliteConnection, staged: &StagedSegment, due: Wall) -> Result<()> {
-    let segment = &staged.segment;
-    sqlx::query("DELETE FROM segment WHERE id = ?").bind(&segment.id.0[..]).execute(&mut *db).await?;
-    for assignment in &staged.assignments {
-        let row = DeletionRow { node: assignment.node, shard: assignment.shard, owner: segment.owner, due };
-        drop_copy(db, &row, segment.shard_len).await?;
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
     message::RecordKind,
     profile::Profile,
     recover::Findings,
-    store::{Store, StoreOp, StoreReply},
+    store::{OwedRecord, SegmentRecords, Store, StoreOp, StoreReply, rules::DROPPED_AT_ONCE},
     upload,
 };
 
@@ -155,6 +155,34 @@ fn a_record_that_nothing_needs_goes_after_the_grace_of_orphans() {
     assert!(before.contains_key(&(RecordKind::Envelope, *object.as_bytes())));
 }
 
+/// Fault: a node is away, and more tombstones wait for it than are looked at together. Others end all the same.
+#[test]
+fn burials_that_wait_for_one_node_hold_up_no_other() {
+    let mut world = World::with(Profile { orphan_grace: Millis::from_secs(20), ..profile() });
+    let (segment, _) = world.put(1, 5);
+    let (node, away) = (world.placement(segment, 1).node, world.placement(segment, 0).node);
+    world.peer(away).up = false;
+    let key = |n: u16| {
+        let mut key = [0xff; 32];
+        key[..2].copy_from_slice(&n.to_be_bytes());
+        key
+    };
+    let (keys, last) = ((0..5000).map(key).collect::<Vec<_>>(), key(5000));
+    let StoreReply::Undescribed(rows) = world.store.apply(StoreOp::Undescribed { limit: 9 }) else { panic!("rows") };
+    let (at, kind, revision) = (world.now.wall, RecordKind::Tombstone, rows[0].revision);
+    let all = keys.iter().copied().chain([last]).collect();
+    world.store.apply(StoreOp::BuryStrays { node, kind, keys: all, at });
+    let owed = |key: &[u8; 32]| OwedRecord { node: away, kind, key: *key, bytes: b"a word".to_vec() };
+    let records = keys.iter().map(owed).collect();
+    let owed = SegmentRecords { segment, revision, records, described: None, at };
+    assert_eq!(world.store.apply(StoreOp::OweRecords(Box::new(owed))), StoreReply::Done);
+    world.peer(node).records.insert((kind, last), b"a word".to_vec());
+    world.run(60_000);
+    assert!(!world.peers[&node].records.contains_key(&(kind, last)));
+    let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
+    assert_eq!(summary.burials, 5000);
+}
+
 #[test]
 fn an_upload_that_nobody_came_back_for_leaves_nothing() {
     let mut world = World::new();
@@ -167,6 +195,25 @@ fn an_upload_that_nobody_came_back_for_leaves_nothing() {
     let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
     assert_eq!(summary.uploads, 1);
     world.run(15_000);
+    let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
+    assert_eq!(summary.uploads, 0);
+}
+
+/// Attack: very many uploads that nobody comes back for. They go a few at a time, and at once all the same.
+#[test]
+fn what_expires_by_the_hundred_goes_without_a_pause() {
+    let mut world = World::new();
+    world.run(1000);
+    let policy = Policy::new("p", Code::new(3, 2).unwrap());
+    let expires = world.now.wall + Millis::from_secs(10);
+    let many = 10 * DROPPED_AT_ONCE as u16;
+    for n in 0..many {
+        let mut id = [9; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let row = upload::begin(UploadId(id), world.owner.owner_id(), &policy, &world.nodes(), expires).unwrap();
+        world.store.apply(StoreOp::BeginUpload(row));
+    }
+    world.run(20_000);
     let StoreReply::Summary(summary) = world.store.apply(StoreOp::Summary) else { panic!("a summary") };
     assert_eq!(summary.uploads, 0);
 }

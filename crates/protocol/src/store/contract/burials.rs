@@ -56,7 +56,8 @@ fn delete(n: u8, tombstone: &[u8]) -> StoreOp {
 }
 
 fn end(store: &mut dyn Store, before: u64) {
-    done(store, StoreOp::EndBurials { before: Wall(before) });
+    let ended = store.apply(StoreOp::EndBurials { before: Wall(before), after: None, limit: 999 });
+    assert_eq!(ended, StoreReply::Burials(None));
 }
 
 pub(super) fn a_deleted_objects_records_are_not_owed_and_its_tombstone_is(store: &mut dyn Store) {
@@ -107,6 +108,45 @@ pub(super) fn burials_end_when_every_node_keeps_the_tombstone_and_the_grace_is_o
     keep_all_but(store, 9);
     end(store, START.0);
     assert_eq!((owed(store).len(), summary(store).burials), (0, 0));
+}
+
+/// Fault: a node is away for long. What waits for it is passed over, page by page, and what can end does.
+pub(super) fn burials_end_page_by_page(store: &mut dyn Store) {
+    nodes(store, 4);
+    put(store, 1);
+    put(store, 2);
+    describe(store, 1, &[1, 2, 3, 4], 90);
+    describe(store, 2, &[1, 2, 3, 4], 91);
+    keep_all_but(store, 9);
+    done(store, delete(1, WORD));
+    done(store, delete(2, WORD));
+    keep_all_but(store, 4);
+    let all = summary(store).burials;
+    let (mut after, mut before, mut pages) = (None, all, 0);
+    loop {
+        let page = store.apply(StoreOp::EndBurials { before: START, after, limit: 3 });
+        let StoreReply::Burials(last) = page else { panic!("expected a place, got {page:?}") };
+        let left = summary(store).burials;
+        assert!(before - left <= 3 && last.is_none_or(|last| after.is_none_or(|after| after < last)));
+        (after, before, pages) = (last, left, pages + 1);
+        if last.is_none() {
+            break;
+        }
+    }
+    // Descriptors and two pages each went; a tombstone on four nodes waits.
+    assert_eq!((all, before, pages), (32, 8, 32 / 3 + 1));
+    // Who left is waited for no longer, once what it was owed is forgotten: so many at a time.
+    let gone = crate::model::NodeRow { life: NodeLife::Evicted, version: 1, ..node(4) };
+    assert!(matches!(store.apply(StoreOp::PutNode(Box::new(gone))), StoreReply::Nodes(_)));
+    let tombstones = |store: &mut dyn Store| {
+        store.apply(StoreOp::EndBurials { before: START, after: None, limit: 1 });
+        owed(store).into_iter().filter(|record| record.bytes == WORD).count()
+    };
+    assert_eq!((tombstones(store), tombstones(store)), (1, 0));
+    end(store, START.0);
+    keep_all_but(store, 9);
+    end(store, START.0);
+    assert_eq!(summary(store).burials, 0);
 }
 
 pub(super) fn without_a_tombstone_the_records_go_after_the_grace(store: &mut dyn Store) {

@@ -34,7 +34,8 @@ promises! {
         receipts_are_noted_where_the_assignment_still_stands, a_number_given_twice_is_not_noted,
         a_commit_is_all_or_nothing, a_second_commit_answers_the_same, a_commit_below_all_shards_leaves_the_rest_absent,
         an_object_put_twice_keeps_the_first_copy, an_expired_upload_leaves_nothing_but_deletions,
-        an_aborted_upload_leaves_nothing_but_deletions,
+        an_aborted_upload_leaves_nothing_but_deletions, a_large_upload_is_dropped_piece_by_piece,
+        what_expires_together_is_dropped_piece_by_piece,
         what_is_acknowledged_outlives_a_reopening;
     objects: an_object_is_seen_by_its_owner_only, objects_come_in_order_and_in_pages,
         extents_come_by_the_bytes_they_touch, deleting_keeps_a_shared_segment_until_its_last_object,
@@ -63,7 +64,7 @@ promises! {
         a_kept_record_that_changed_since_is_still_owed, a_change_of_a_segment_asks_for_a_description;
     burials: a_deleted_objects_records_are_not_owed_and_its_tombstone_is,
         burials_end_when_every_node_keeps_the_tombstone_and_the_grace_is_over,
-        without_a_tombstone_the_records_go_after_the_grace, a_node_that_left_holds_up_no_burial,
+        burials_end_page_by_page, without_a_tombstone_the_records_go_after_the_grace, a_node_that_left_holds_up_no_burial,
         a_node_that_held_a_shard_before_a_repair_buries_too,
         what_is_buried_is_not_committed_until_its_tombstones_are_gone, records_of_another_revision_are_not_owed,
         what_others_need_is_not_buried, strays_are_buried_and_nothing_else_is, a_new_descriptor_buries_pages_of_the_last_one;

@@ -329,7 +329,11 @@ impl Walk {
                 let kind = KINDS[self.chance.below(4) as usize];
                 StoreOp::BuryStrays { node, kind, keys: vec![key, [0; 32]], at: Wall(self.now) }
             }
-            2 => StoreOp::EndBurials { before: Wall(self.now.saturating_sub(self.chance.below(3000))) },
+            2 => {
+                let before = Wall(self.now.saturating_sub(self.chance.below(3000)));
+                let after = self.chance.one_in(2).then_some((RecordKind::Manifest, key, node));
+                StoreOp::EndBurials { before, after, limit: 1 + self.chance.below(20) as u32 }
+            }
             _ => {
                 let records = vec![OwedRecord { node, kind: RecordKind::Envelope, key, bytes: vec![bytes; 9] }];
                 let StoreReply::Undescribed(rows) = self.map.apply(StoreOp::Undescribed { limit: 9 }) else {

@@ -6,8 +6,8 @@ use holdfast_types::{Sequence, ShardIndex, Wall};
 
 use super::fixture::*;
 use crate::{
-    model::{CommitmentState, StagedSegment, StagedSpan, Standing, UploadRow},
-    store::{FENCE_NONE, NewObject, Store, StoreOp, StoreReply},
+    model::{CommitmentState, NodeRow, StagedSegment, StagedSpan, Standing, UploadRow},
+    store::{FENCE_NONE, NewObject, Store, StoreOp, StoreReply, rules::DROPPED_AT_ONCE},
 };
 
 #[track_caller]
@@ -292,6 +292,62 @@ pub(super) fn an_aborted_upload_leaves_nothing_but_deletions(store: &mut dyn Sto
     done(store, abort(1, 1));
     assert!(found(store, 1).0.committed);
     assert_eq!(view(store, 1).placements.len(), 4);
+}
+
+/// Nodes with room for `n` segments of an upload, which are staged.
+fn stage_many(store: &mut dyn Store, up: u8, n: u8) {
+    for n in 1..=4 {
+        let row = NodeRow { capacity: 1000 * SHARD, ..node(n) };
+        assert!(matches!(store.apply(StoreOp::PutNode(Box::new(row))), StoreReply::Nodes(_)));
+    }
+    store.apply(StoreOp::BeginUpload(upload(up, 1)));
+    for n in 1..=n {
+        done(store, stage_op(staged(up, n, 1, u64::from(n), [1, 2, 3, 4])));
+    }
+}
+
+/// Attack: a client stages as much as it may and gives it up; nobody else would write until all of it is dropped.
+/// Fault: whoever drops it dies in between.
+pub(super) fn a_large_upload_is_dropped_piece_by_piece(store: &mut dyn Store) {
+    const MANY: u8 = 2 * DROPPED_AT_ONCE as u8 + 1;
+    stage_many(store, 1, MANY);
+    let abort = || StoreOp::AbortUpload { id: upload_id(1), owner: owner(1), at: START };
+    assert_eq!(store.apply(abort()), StoreReply::More);
+    store.reopen();
+    let queued = |store: &mut dyn Store| deletions(store).len();
+    assert_eq!(queued(store), 4 * DROPPED_AT_ONCE);
+    assert_eq!(used(store)[&1], u64::from(MANY) * SHARD - DROPPED_AT_ONCE as u64 * SHARD);
+    // What is left is nobody's: it is not seen, staged into, receipted or committed, and nobody else may drop it.
+    assert_eq!(store.apply(all_of(1, 1)), StoreReply::NotFound);
+    conflict(store, StoreOp::BeginUpload(upload(1, 1)));
+    assert_eq!(store.apply(stage_op(staged(1, 200, 1, 200, [1, 2, 3, 4]))), StoreReply::NotFound);
+    let receipts = vec![(ShardIndex(0), node_id(1), Sequence(5))];
+    let note = StoreOp::NoteReceipts { upload: upload_id(1), segment: segment_id(MANY), receipts };
+    assert_eq!(store.apply(note), StoreReply::NotFound);
+    let commit = StoreOp::CommitUpload { id: upload_id(1), owner: owner(1), objects: vec![], at: START };
+    assert_eq!(store.apply(commit), StoreReply::NotFound);
+    done(store, StoreOp::AbortUpload { id: upload_id(1), owner: owner(2), at: START });
+    assert_eq!(queued(store), 4 * DROPPED_AT_ONCE);
+    // It goes with what expires, long before its own time.
+    let expire = || StoreOp::ExpireUploads { now: START };
+    assert_eq!(store.apply(expire()), StoreReply::More);
+    done(store, expire());
+    assert_eq!((queued(store), summary(store).uploads), (4 * usize::from(MANY), 0));
+    assert!(used(store).values().all(|used| *used == 0));
+    assert!(matches!(store.apply(StoreOp::BeginUpload(upload(1, 1))), StoreReply::Begun { segments: 0, .. }));
+}
+
+pub(super) fn what_expires_together_is_dropped_piece_by_piece(store: &mut dyn Store) {
+    const MANY: u8 = DROPPED_AT_ONCE as u8 - 1;
+    stage_many(store, 1, MANY);
+    for n in 2..=4 {
+        store.apply(StoreOp::BeginUpload(UploadRow { expires: START, ..upload(n, 1) }));
+    }
+    let expire = || StoreOp::ExpireUploads { now: Wall(START.0 + 99_999) };
+    assert_eq!((store.apply(expire()), summary(store).uploads), (StoreReply::More, 3));
+    assert_eq!(deletions(store).len(), 4 * usize::from(MANY));
+    done(store, expire());
+    assert_eq!(summary(store).uploads, 0);
 }
 
 pub(super) fn what_is_acknowledged_outlives_a_reopening(store: &mut dyn Store) {

@@ -1,6 +1,6 @@
 //! What becomes of the records of what was deleted: tombstones at once, and nothing at all in the end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use holdfast_types::{NodeId, ObjectId, SegmentId, Wall};
 
@@ -10,7 +10,6 @@ use crate::{
     store::{
         MapStore, StoreReply,
         map::{Object, rows},
-        rules::BURIALS_MAX,
     },
 };
 
@@ -98,23 +97,33 @@ impl MapStore {
         StoreReply::Done
     }
 
-    pub(super) fn end_burials(&mut self, before: Wall) -> StoreReply {
+    pub(super) fn end_burials(
+        &mut self,
+        before: Wall,
+        after: Option<(RecordKind, [u8; 32], NodeId)>,
+        limit: u32,
+    ) -> StoreReply {
         let gone = |life: NodeLife| matches!(life, NodeLife::Evicted | NodeLife::Left);
         let gone: BTreeSet<NodeId> = self.nodes.values().filter(|row| gone(row.life)).map(|row| row.id).collect();
-        self.owed.retain(|(node, kind, _), _| *kind != RecordKind::Tombstone || !gone.contains(node));
-        let owed = self.owed.keys().filter(|(_, kind, _)| *kind == RecordKind::Tombstone);
-        let waited_for: BTreeSet<[u8; 32]> = owed.map(|(.., key)| *key).collect();
-        let is_over = |((kind, key, _), at): &(&(RecordKind, [u8; 32], NodeId), &Wall)| {
-            **at <= before && (*kind != RecordKind::Tombstone || !waited_for.contains(key))
-        };
-        let over = self.burials.iter().filter(is_over).map(|(place, _)| *place);
-        let over: Vec<_> = over.take(rows(BURIALS_MAX)).collect();
-        for (kind, key, node) in over {
-            self.burials.remove(&(kind, key, node));
-            if !gone.contains(&node) {
-                self.owed.insert((node, kind, key), Vec::new());
+        let is_tombstone = |(_, kind, _): &&(NodeId, RecordKind, [u8; 32])| *kind == RecordKind::Tombstone;
+        let of_gone = self.owed.keys().filter(is_tombstone).filter(|(node, ..)| gone.contains(node));
+        for owed in of_gone.take(rows(limit)).copied().collect::<Vec<_>>() {
+            self.owed.remove(&owed);
+        }
+        let waited_for: BTreeSet<[u8; 32]> = self.owed.keys().filter(is_tombstone).map(|(.., key)| *key).collect();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.burials.range((from, Bound::Unbounded)).take(rows(limit));
+        let page: Vec<_> = page.map(|(burial, at)| (*burial, *at)).collect();
+        for ((kind, key, node), at) in &page {
+            if *at > before || (*kind == RecordKind::Tombstone && waited_for.contains(key)) {
+                continue;
+            }
+            self.burials.remove(&(*kind, *key, *node));
+            if !gone.contains(node) {
+                self.owed.insert((*node, *kind, *key), Vec::new());
             }
         }
-        StoreReply::Done
+        let last = page.last().filter(|_| page.len() == rows(limit));
+        StoreReply::Burials(last.map(|(burial, _)| *burial))
     }
 }

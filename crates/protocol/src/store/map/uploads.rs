@@ -27,15 +27,15 @@ impl Upload {
 
 impl MapStore {
     fn own_upload(&self, id: UploadId, owner: OwnerId) -> Option<&Upload> {
-        self.uploads.get(&id).filter(|upload| upload.row.owner == owner)
+        self.uploads.get(&id).filter(|upload| upload.row.owner == owner && !upload.given_up)
     }
 
     pub(super) fn begin_upload(&mut self, row: UploadRow) -> StoreReply {
         let owner = row.owner;
-        let fresh =
-            Upload { row: UploadRow { committed: false, ..row }, staged: BTreeMap::new(), segments: Vec::new() };
+        let row = UploadRow { committed: false, ..row };
+        let fresh = Upload { row, staged: BTreeMap::new(), segments: Vec::new(), given_up: false };
         let upload = self.uploads.entry(fresh.row.id).or_insert(fresh);
-        if upload.row.owner != owner {
+        if upload.row.owner != owner || upload.given_up {
             return conflict("the upload id is taken; draw another");
         }
         StoreReply::Begun { upload: upload.row.clone(), segments: upload.staged.len() as u64 }
@@ -73,6 +73,9 @@ impl MapStore {
         let (id, len) = (staged.segment.id, staged.segment.shard_len);
         let Some(upload) = self.own_upload(staged.upload, staged.segment.owner) else { return StoreReply::NotFound };
         let known = upload.staged.get(&id).cloned();
+        if let (None, Some(why)) = (&known, rules::room_fault(upload.staged.len() as u64)) {
+            return conflict(why);
+        }
         let fault = rules::stage_fault(&upload.row, known.as_ref(), &staged);
         let fault = fault.or_else(|| rules::witness_fault(&staged.segment, &witnesses));
         let fault = fault.or_else(|| rules::list_fault(&self.witnessed(id), rules::given_lists(&witnesses)));
@@ -126,7 +129,8 @@ impl MapStore {
         segment: SegmentId,
         receipts: &[(ShardIndex, NodeId, Sequence)],
     ) -> StoreReply {
-        let Some(found) = self.uploads.get(&upload) else { return StoreReply::NotFound };
+        let found = self.uploads.get(&upload).filter(|upload| !upload.given_up);
+        let Some(found) = found else { return StoreReply::NotFound };
         if found.row.committed {
             return StoreReply::Done;
         }
@@ -241,25 +245,44 @@ impl MapStore {
     }
 
     pub(super) fn expire_uploads(&mut self, now: Wall) -> StoreReply {
-        let late = |upload: &&Upload| upload.row.expires < now;
+        let late = |upload: &&Upload| upload.given_up || upload.row.expires < now;
         let ids: Vec<UploadId> = self.uploads.values().filter(late).map(|upload| upload.row.id).collect();
+        let mut room = rules::DROPPED_AT_ONCE;
         for id in ids {
-            self.drop_upload(id, now);
+            if room == 0 {
+                return StoreReply::More;
+            }
+            match self.drop_some(id, now, room) {
+                Some(left) => room = left,
+                None => return StoreReply::More,
+            }
         }
         StoreReply::Done
     }
 
     pub(super) fn abort_upload(&mut self, id: UploadId, owner: OwnerId, at: Wall) -> StoreReply {
-        if self.own_upload(id, owner).is_some_and(|upload| !upload.row.committed) {
-            self.drop_upload(id, at);
+        let found = self.uploads.get(&id).filter(|upload| upload.row.owner == owner && !upload.row.committed);
+        if found.is_none() {
+            return StoreReply::Done;
         }
-        StoreReply::Done
+        match self.drop_some(id, at, rules::DROPPED_AT_ONCE) {
+            Some(_) => StoreReply::Done,
+            None => StoreReply::More,
+        }
     }
 
-    fn drop_upload(&mut self, id: UploadId, due: Wall) {
-        let Some(upload) = self.uploads.remove(&id) else { return };
-        for staged in upload.staged.values() {
-            self.drop_staged(staged, due);
+    /// Drops so many of an upload's segments, and the upload with the last of them; what room is left then.
+    fn drop_some(&mut self, id: UploadId, due: Wall, room: usize) -> Option<usize> {
+        let upload = self.uploads.get_mut(&id)?;
+        upload.given_up = true;
+        let some: Vec<StagedSegment> = upload.in_order().into_iter().take(room).cloned().collect();
+        upload.staged.retain(|id, _| some.iter().all(|staged| staged.segment.id != *id));
+        let is_empty = upload.staged.is_empty();
+        some.iter().for_each(|staged| self.drop_staged(staged, due));
+        if !is_empty || some.len() == room {
+            return None;
         }
+        self.uploads.remove(&id);
+        Some(room - some.len() - 1)
     }
 }

@@ -9,7 +9,7 @@ use holdfast_protocol::{
 use holdfast_types::{OwnerId, SegmentId, UploadId, Wall};
 use sqlx::SqliteConnection;
 
-use super::{drop_staged, one_of, own, spans_of};
+use super::{end::drop_staged, one_of, own, spans_of};
 use crate::store::sqlite::{
     burials,
     codec::{Result, bytes, int},
