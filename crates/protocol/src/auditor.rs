@@ -63,6 +63,8 @@ pub struct Auditor {
     nodes: BTreeMap<NodeId, NodeRow>,
     /// The highest fence given out.
     fence: Fence,
+    /// As of the last tick; shut at once when a node contradicts us.
+    uncontested: bool,
     chance: Seed,
     out: Outbox,
     audits: Audits,
@@ -90,6 +92,7 @@ impl Auditor {
             starting: None,
             nodes: BTreeMap::new(),
             fence: Fence::default(),
+            uncontested: false,
             chance: Seed([0; 32]),
             out: Outbox::default(),
             audits,
@@ -187,9 +190,10 @@ impl Auditor {
     }
 
     fn parts(&mut self, now: Now) -> (&mut Repairs, &mut Commitments, &mut Chores, &mut Audits, Context<'_>) {
-        let Self { config, nodes, fence, chance, out, audits, repairs, commitments, chores, .. } = self;
+        let Self { config, nodes, fence, uncontested, chance, out, audits, repairs, commitments, chores, .. } = self;
         let Config { cluster, profile, key, .. } = config;
-        let ctx = Context { now, profile, cluster, key, nodes, fence: *fence, chance: *chance, out };
+        let (fence, uncontested, chance) = (*fence, *uncontested, *chance);
+        let ctx = Context { now, profile, cluster, key, nodes, fence, uncontested, chance, out };
         (repairs, commitments, chores, audits, ctx)
     }
 
@@ -210,18 +214,22 @@ impl Auditor {
         debts.tick(&mut ctx);
         let (retrievals, mut ctx) = self.retrievals(now);
         retrievals.tick(&mut ctx);
+        self.raise();
+        self.uncontested = self.chores.is_uncontested();
     }
 
     fn retrievals(&mut self, now: Now) -> (&mut Retrievals, Context<'_>) {
-        let Self { config, nodes, fence, chance, out, retrievals, .. } = self;
+        let Self { config, nodes, fence, uncontested, chance, out, retrievals, .. } = self;
         let Config { cluster, profile, key, .. } = config;
-        (retrievals, Context { now, profile, cluster, key, nodes, fence: *fence, chance: *chance, out })
+        let (fence, uncontested, chance) = (*fence, *uncontested, *chance);
+        (retrievals, Context { now, profile, cluster, key, nodes, fence, uncontested, chance, out })
     }
 
     fn debts(&mut self, now: Now) -> (&mut Debts, Context<'_>) {
-        let Self { config, nodes, fence, chance, out, debts, .. } = self;
+        let Self { config, nodes, fence, uncontested, chance, out, debts, .. } = self;
         let Config { cluster, profile, key, .. } = config;
-        (debts, Context { now, profile, cluster, key, nodes, fence: *fence, chance: *chance, out })
+        let (fence, uncontested, chance) = (*fence, *uncontested, *chance);
+        (debts, Context { now, profile, cluster, key, nodes, fence, uncontested, chance, out })
     }
 
     /// The next question of the start, unless it is under way.
@@ -370,29 +378,25 @@ impl Auditor {
             self.repairs.withheld(lost);
             self.repairs.look_soon();
         }
-        if let Some(foreign) = self.chores.take_foreign_fence() {
-            self.raise(foreign);
-        }
+        self.uncontested &= self.chores.is_uncontested();
     }
 
     /// A node showed a fence that we signed and that this catalog never gave out: it is an old copy, and its next leases must
-    /// be above.
-    fn raise(&mut self, foreign: Fence) {
-        if foreign <= self.fence || self.raising.is_some() {
-            return;
-        }
-        let what = format!(
-            "a node has seen fence {foreign}, above this catalog's {}: the catalog is an old copy; its epoch is raised",
-            self.fence
-        );
-        self.out.publish(Notice::Trouble { what });
+    /// be above. Asked for until the store has done it.
+    fn raise(&mut self) {
+        let Some(foreign) = self.chores.foreign_fence().filter(|_| self.raising.is_none()) else { return };
         self.raising = Some(self.out.store(StoreOp::RaiseEpoch { above: foreign.epoch }));
     }
 
     fn raised(&mut self, reply: StoreReply) {
         self.raising = None;
-        if let StoreReply::Epoch(epoch) = reply {
-            self.fence = self.fence.max(Fence { epoch, counter: 0 });
-        }
+        let (StoreReply::Epoch(epoch), Some(foreign)) = (reply, self.chores.foreign_fence()) else { return };
+        let what = format!(
+            "a node has seen fence {foreign}, above this catalog's {}: the catalog is an old copy; its epoch is raised",
+            self.fence
+        );
+        self.out.publish(Notice::Trouble { what });
+        self.fence = self.fence.max(Fence { epoch, counter: 0 });
+        self.chores.raised(self.fence);
     }
 }

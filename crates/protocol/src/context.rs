@@ -16,6 +16,9 @@ pub(crate) struct Context<'a> {
     pub(crate) nodes: &'a BTreeMap<NodeId, NodeRow>,
     /// The highest fence given out.
     pub(crate) fence: Fence,
+    /// Every node had the chance to show that this catalog is an old copy, and none did. Before, no witness is burnt and no
+    /// lease taken.
+    pub(crate) uncontested: bool,
     /// The chance of the last tick; whoever draws from it binds what makes its draw another.
     pub(crate) chance: Seed,
     pub(crate) out: &'a mut Outbox,

@@ -4,6 +4,7 @@
 mod chores;
 mod commitments;
 mod lists;
+mod old_copy;
 mod repairs;
 mod start;
 mod witnesses;

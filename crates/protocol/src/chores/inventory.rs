@@ -1,16 +1,14 @@
 //! What each node holds, against what the catalog knows. A shard that nobody knows is queued for
-//! deletion after a grace, and only when the node's list was read to its end. On the way the node
-//! says which fences it saw: one above ours means that this catalog is an old copy, if it shows our own
-//! signature on it.
+//! deletion after a grace, and only when the node's list was read to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use holdfast_types::{Fence, Millis, Mono, NodeId, Sequence, Transcript, Wall};
+use holdfast_types::{Millis, Mono, NodeId, Sequence, Transcript, Wall};
 
 use crate::{
     backoff::Backoff,
     context::Context,
-    effect::{Notice, Token},
+    effect::Token,
     grants::OWNER_UNKNOWN,
     message::{LIST_ENTRIES_MAX, NodeReply, NodeRequest, NodeStat, SendFailure, SetEntry},
     model::DeletionRow,
@@ -51,16 +49,12 @@ pub(super) struct Inventory {
     no_orphans_before: Wall,
     due: BTreeMap<NodeId, Mono>,
     listings: BTreeMap<NodeId, Listing>,
-    foreign: Option<Fence>,
-    /// Nodes that were told of once, for a fence above ours that nothing proves.
-    unproven: BTreeSet<NodeId>,
     backoff: Backoff,
 }
 
 impl Inventory {
     pub(super) fn new(no_orphans_before: Wall, backoff: Backoff) -> Self {
-        let (due, listings, foreign, unproven) = (BTreeMap::new(), BTreeMap::new(), None, BTreeSet::new());
-        Self { no_orphans_before, due, listings, foreign, unproven, backoff }
+        Self { no_orphans_before, due: BTreeMap::new(), listings: BTreeMap::new(), backoff }
     }
 
     pub(super) fn tick(&mut self, ctx: &mut Context<'_>) {
@@ -79,11 +73,7 @@ impl Inventory {
         }
     }
 
-    pub(super) fn take_foreign_fence(&mut self) -> Option<Fence> {
-        self.foreign.take()
-    }
-
-    fn node_of(&self, token: Token) -> Option<NodeId> {
+    pub(super) fn node_of(&self, token: Token) -> Option<NodeId> {
         self.listings.iter().find(|(_, listing)| listing.waiting == Some(token)).map(|(node, _)| *node)
     }
 
@@ -102,16 +92,7 @@ impl Inventory {
         let Some(listing) = self.listings.get_mut(&node) else { return };
         listing.waiting = None;
         let progress = match (&listing.step, reply) {
-            (Step::Stat, Ok(NodeReply::Stat(stat))) => {
-                if stat.node == node && stat.fence > ctx.fence {
-                    match proven(&stat, ctx) {
-                        Some(fence) => self.foreign = self.foreign.max(Some(fence)),
-                        None if self.unproven.insert(node) => ctx.out.publish(Notice::Trouble { what: doubt(node) }),
-                        None => {}
-                    }
-                }
-                listing.met(node, &stat, ctx)
-            }
+            (Step::Stat, Ok(NodeReply::Stat(stat))) => listing.met(node, &stat, ctx),
             (Step::List(from), Ok(NodeReply::Entries { entries, next })) => {
                 let from = *from;
                 listing.listed(from, entries, next)
@@ -159,19 +140,6 @@ impl Inventory {
             }
         }
     }
-}
-
-/// A fence above ours that we gave out ourselves, by our own signature. Attack: every word of a higher fence raises the epoch,
-/// and that burns every witness that is still fresh.
-fn proven(stat: &NodeStat, ctx: &Context<'_>) -> Option<Fence> {
-    let grant = stat.proof.as_ref().filter(|grant| grant.is_signed_by(&ctx.key.public()))?;
-    Some(grant.grant.fence).filter(|fence| *fence > ctx.fence)
-}
-
-fn doubt(node: NodeId) -> String {
-    format!(
-        "node {node} claims to have seen a fence above this catalog's and shows no grant of ours: it is not believed"
-    )
 }
 
 /// Spread over the interval, or a restart would list all nodes at once.

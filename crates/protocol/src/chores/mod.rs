@@ -8,7 +8,8 @@
 //! | [`records`] | owed records, until the node keeps them, or keeps none |
 //! | [`strays`] | what records each node keeps, against the catalog: those that nothing needs are buried |
 //! | [`burials`] | records and tombstones of what was deleted: when they may go |
-//! | [`inventory`] | what each node holds, against the catalog: orphans, and fences from a later life |
+//! | [`inventory`] | what each node holds, against the catalog: orphans |
+//! | [`hearing`] | whether any node knows fences from a later life of this catalog |
 //!
 //! All of it is a durable intent in the catalog and idempotent at the node: a process that dies at it
 //! repeats some of it, and nothing goes wrong.
@@ -16,6 +17,7 @@
 mod burials;
 mod deletions;
 mod describe;
+mod hearing;
 mod inventory;
 mod records;
 mod strays;
@@ -37,6 +39,7 @@ use crate::{
 use burials::Burials;
 use deletions::Deletions;
 use describe::Describe;
+use hearing::Hearing;
 use inventory::Inventory;
 use records::Records;
 use strays::Strays;
@@ -50,6 +53,7 @@ pub(crate) struct Chores {
     describe: Describe,
     records: Records,
     inventory: Inventory,
+    hearing: Hearing,
     burials: Burials,
     strays: Strays,
     expiring: Option<Token>,
@@ -66,6 +70,7 @@ impl Chores {
             describe: Describe::default(),
             records: Records::new(backoff.clone()),
             inventory: Inventory::new(no_orphans_before, backoff.clone()),
+            hearing: Hearing::new(backoff.clone()),
             strays: Strays::new(no_orphans_before, backoff),
             burials: Burials::default(),
             expiring: None,
@@ -75,6 +80,7 @@ impl Chores {
 
     /// Time went by.
     pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
+        self.hearing.tick(ctx);
         self.deletions.tick(ctx);
         self.describe.tick(ctx);
         self.records.tick(ctx);
@@ -99,9 +105,19 @@ impl Chores {
         self.deletions.under_way()
     }
 
+    /// Whether every node had the chance to contradict this catalog, and none does.
+    pub(crate) fn is_uncontested(&self) -> bool {
+        self.hearing.is_uncontested()
+    }
+
     /// A fence that a node has seen and this catalog has not given out: it was restored from an old copy.
-    pub(crate) fn take_foreign_fence(&mut self) -> Option<Fence> {
-        self.inventory.take_foreign_fence()
+    pub(crate) fn foreign_fence(&self) -> Option<Fence> {
+        self.hearing.foreign_fence()
+    }
+
+    /// The catalog's epoch was raised.
+    pub(crate) fn raised(&mut self, fence: Fence) {
+        self.hearing.raised(fence);
     }
 
     /// The catalog answered. Gives the reply back if it is not for these machines.
@@ -145,7 +161,14 @@ impl Chores {
             self.deletions.on_answered(token, &reply, ctx);
         } else if self.records.owns(token) {
             self.records.on_answered(token, &reply, ctx);
-        } else if self.inventory.owns(token) {
+        } else if self.hearing.owns(token) {
+            self.hearing.on_answered(token, &reply, ctx);
+        } else if let Some(node) = self.inventory.node_of(token) {
+            if let Ok(NodeReply::Stat(stat)) = &reply
+                && stat.node == node
+            {
+                self.hearing.hear(stat, ctx);
+            }
             self.inventory.on_answered(token, reply, ctx);
         } else if self.strays.owns(token) {
             self.strays.on_answered(reply, ctx);
@@ -161,6 +184,7 @@ impl Chores {
         self.describe.busy(token);
         self.records.busy(token);
         self.inventory.busy(token);
+        self.hearing.busy(token);
         self.burials.busy(token);
         self.strays.busy(token);
     }
@@ -171,6 +195,7 @@ impl Chores {
             || self.describe.owns(token)
             || self.records.owns(token)
             || self.inventory.owns(token)
+            || self.hearing.owns(token)
             || self.burials.owns(token)
             || self.strays.owns(token)
     }

@@ -234,7 +234,8 @@ impl Commitments {
             Next::Claim if self.at_work(Some(&node), |step| step == Step::Claim) < CLAIMS_PER_NODE => {
                 self.start(shard.claim_job(ctx), shard, Step::Claim, ctx);
             }
-            Next::Burn => {
+            // A catalog that is an old copy may take for fresh what its later self has told.
+            Next::Burn if ctx.uncontested => {
                 let Some(op) = shard.burn_op() else { return };
                 self.store(op, shard, Step::Burn, ctx);
             }
@@ -244,7 +245,7 @@ impl Commitments {
             Next::Read if self.may_read(&node, ctx) => {
                 self.start(shard.read_job(ctx), shard, Step::Read, ctx);
             }
-            Next::Claim | Next::Reveal | Next::Read => self.ready.push_back(shard),
+            Next::Claim | Next::Burn | Next::Reveal | Next::Read => self.ready.push_back(shard),
         }
     }
 

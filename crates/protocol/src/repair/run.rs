@@ -187,6 +187,8 @@ impl Run {
             return;
         }
         let token = match &self.step {
+            // Its number might be one that a later life of this catalog gave out, and would hide that there was one.
+            Step::Lease if !ctx.uncontested => return,
             Step::Lease => {
                 let (segment, now, ttl) = (self.segment, ctx.now.wall, ctx.profile.lease);
                 ctx.out.store(StoreOp::AcquireLease { segment, now, ttl })

@@ -12,7 +12,7 @@ use super::{
     world::{World, list_of, profile},
 };
 use crate::{
-    effect::{ClaimJob, CommitJob, CommitOutcome, Effect, Notice, Opening, RevealJob},
+    effect::{ClaimJob, Command, CommitJob, CommitOutcome, Effect, Event, Notice, Opening, RevealJob},
     model::{CommitmentState, Outcome, PendingShard, Placement, Provenance, WitnessState},
     profile::Profile,
     store::{Store, StoreOp, StoreReply},
@@ -43,7 +43,7 @@ fn false_witnesses(world: &World) -> usize {
     told(world, |notice| matches!(notice, Notice::FalseWitness { .. }))
 }
 
-fn pending(world: &mut World) -> Vec<PendingShard> {
+pub(super) fn pending(world: &mut World) -> Vec<PendingShard> {
     match world.store.apply(StoreOp::PendingCommitments { after: None, limit: 99 }) {
         StoreReply::Pending(rows) => rows,
         other => panic!("{other:?}"),
@@ -148,7 +148,7 @@ fn wrong_commitments_do_not_survive_their_witness() {
 }
 
 /// A list of constants that opens to y wherever it is asked: what somebody makes who knows γ and y and holds nothing.
-fn constants(seed: &WitnessSeed, y: [u8; 32], blobs: usize) -> (CheckedList, [u8; 48]) {
+pub(super) fn constants(seed: &WitnessSeed, y: [u8; 32], blobs: usize) -> (CheckedList, [u8; 48]) {
     let gamma = Fr::from(seed.gammas().at(0).0);
     let constant = Fr::from_be_bytes_mod_order(&y) * gamma.inverse().expect("not zero");
     let bytes = |point: G1Affine| {
@@ -313,6 +313,7 @@ fn client_and_node_in_league_convince_their_owner_and_nobody_who_reads() {
     assert_ne!(CommitmentState::Accepted { digest, provenance: Provenance::AuditorRead }, right);
     // Its first fold is false, Merkle acquits the bytes and voids the list; the auditor reads them, and nobody's word is
     // needed any more. The node says the same false thing again, and this time it is on record.
+    world.tell(Event::Command(Command::AuditNow(Some(node))));
     world.run(BUSY);
     assert_eq!(world.placement(segment, 2).commitment, right);
     assert_eq!(false_lists(&world), 1);
