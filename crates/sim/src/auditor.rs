@@ -155,6 +155,7 @@ impl World {
         if fails && self.chance.per_mille(500) {
             return StoreReply::Failed("simulated: the disk said no".into());
         }
+        self.back_up(&op);
         let reply = self.catalog.apply(op.clone());
         self.stored(&op, &reply);
         if let StoreReply::Failed(why) = &reply {

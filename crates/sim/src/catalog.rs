@@ -53,6 +53,18 @@ impl Catalog {
         }
     }
 
+    /// A backup.
+    pub(crate) fn copy(&self) -> MapStore {
+        self.store.clone()
+    }
+
+    /// A backup takes its place. The highest fence is what it was: none below is given out again, by whichever life.
+    pub(crate) fn restore(&mut self, copy: MapStore) {
+        self.store = copy;
+        self.leases.clear();
+        self.refresh();
+    }
+
     /// Applies an operation and looks at what came of it.
     pub(crate) fn apply(&mut self, op: StoreOp) -> StoreReply {
         let asked = op.clone();

@@ -47,6 +47,8 @@ pub(crate) enum Lie {
     HighFence,
     /// Signs what it takes under numbers that no catalog keeps; its proofs are honest.
     HighNumber,
+    /// Claims and opens a list made from a secret that it was told before.
+    Told,
 }
 
 pub(crate) const LIES: [Lie; 17] = [
@@ -89,6 +91,7 @@ impl Lie {
             Lie::Withhold => "lie: proves and does not serve",
             Lie::HighFence => "lie: made-up fence",
             Lie::HighNumber => "lie: number beyond the catalog's",
+            Lie::Told => "lie: list from a secret",
         }
     }
 
@@ -187,7 +190,8 @@ pub(crate) fn answer(
             | Lie::Mute
             | Lie::Withhold
             | Lie::HighFence
-            | Lie::HighNumber,
+            | Lie::HighNumber
+            | Lie::Told,
         )
         | None => node.answer(challenge, setup, &[]),
     };

@@ -18,7 +18,7 @@
 //! | `auditor`, `api`, `jobs`, `lists` | the driver of the auditor's core: store, pool, calls of clients, repairs, commitments |
 //! | `node`, `liar` | a storage node, and the ways in which one lies |
 //! | `client`, `sealing`, `reading` | puts and gets, an honest and a hostile client |
-//! | `faults`, `rot` | what a fault does |
+//! | `faults`, `rot`, `old_copy` | what a fault does |
 //! | `catalog`, `promises`, `records` | what must hold, looked at from outside |
 //!
 //! Left out: protobuf and TLS (wire and transport have tests of their own), threads (the cores have
@@ -40,6 +40,7 @@ mod mark;
 mod message;
 mod network;
 mod node;
+mod old_copy;
 mod plan;
 mod promises;
 mod reading;

@@ -7,13 +7,17 @@ mod lists;
 mod prove;
 mod records;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use holdfast_kzg::Setup;
 use holdfast_protocol::{
     message::{Answer, NodeReply, NodeRequest, NodeStat, Receipt, RecordKind, SendFailure, SetEntry},
     responder::OUTBOARD_KIND,
+    witness::WitnessSeed,
 };
 use holdfast_types::{
     ByteRange, Fence, Grant, Incarnation, Millis, NodeId, Operation, PublicKey, SecretKey, Sequence, ShardId,
@@ -55,6 +59,8 @@ pub(crate) struct Node {
     /// Shards whose commitments somebody asked for since the start: it computes them.
     asked: BTreeSet<ShardId>,
     pub(crate) liar: Liar,
+    /// Secrets that it was told, and what the shards gave.
+    pub(crate) told: BTreeMap<ShardId, (WitnessSeed, [u8; 32])>,
 }
 
 /// A refusal that the daemon words, and the link reads.
@@ -110,6 +116,7 @@ impl Node {
             damaged: BTreeSet::new(),
             asked: BTreeSet::new(),
             liar: Liar::default(),
+            told: BTreeMap::new(),
         }
     }
 

@@ -96,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) wishes: Vec<(u64, Wish)>,
     /// Wall clocks differ by at most this.
     pub(crate) skew: u64,
+    /// The catalog is restored from a backup, and nothing else goes wrong.
+    pub(crate) old_copy: bool,
 }
 
 impl Plan {
@@ -120,7 +122,16 @@ impl Plan {
             vec![(1_000, Wish::Put { dies: None, returns: false }), (2_000, Wish::Put { dies: None, returns: false })];
         wishes.extend((0..chance.within(4..13)).map(|_| (chance.within(1_000..QUIET_AT - 6_000), wish(chance))));
         wishes.sort_by_key(|(at, _)| *at);
-        Self { nodes, zones: 4, code, loss, copies, slow, faults, wishes, skew: chance.below(4_000) }
+        let skew = chance.below(4_000);
+        let plan = Self { nodes, zones: 4, code, loss, copies, slow, faults, wishes, skew, old_copy: false };
+        if chance.per_mille(60) { plan.with_old_copy() } else { plan }
+    }
+
+    /// What a backup does not know is lost, so all is put before it is made. And whoever could contradict it is there to do so:
+    /// more is not promised.
+    fn with_old_copy(self) -> Self {
+        let wishes = vec![(1_000, Wish::Put { dies: None, returns: false })];
+        Self { loss: 0, slow: 0, faults: Vec::new(), wishes, old_copy: true, ..self }
     }
 
     /// No message is lost or late: silence is nobody's excuse.

@@ -8,8 +8,8 @@
 //! | a read gives the object's bytes or none | every read |
 //! | what was deleted does not come back, were the catalog rebuilt from the nodes | four times after each deletion, and at the end |
 //! | a node that answers no challenge does not keep its place | when a denier stops denying |
-//! | no node's word alone raises the epoch | every raise |
 //! | nothing that a peer says makes the catalog fail | every operation |
+//! | no node's word alone raises the epoch; an old copy's is raised | every raise; at the end |
 //! | whole within a bound once faults stop; what was deleted is gone, with its records; damage has a verdict | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,8 +147,10 @@ impl World {
             (StoreOp::SetCommitment { segment, index, to, .. }, StoreReply::Done) => {
                 self.look_at_acceptance(*segment, *index, to);
             }
-            // Nobody ever puts an old copy in the catalog's place.
             (StoreOp::RaiseEpoch { above }, StoreReply::Epoch(_)) if *above > 0 => {
+                if self.old_copy.as_ref().is_some_and(|old| old.restored) {
+                    return;
+                }
                 self.break_promise("no node's word alone raises the epoch", format!("above {above}"));
             }
             (StoreOp::DeleteObject { id, .. }, StoreReply::Done) => {
@@ -361,6 +363,7 @@ impl World {
             self.break_promise("damage has a verdict", what);
         }
         self.look_at_records(true);
+        self.look_at_old_copy();
         let deleted: Vec<(usize, ObjectId)> = self.ledger.deleted().collect();
         for (owner, id) in deleted {
             let owner = self.owner(owner).owner_id();

@@ -18,6 +18,7 @@ use crate::{
     message::{Api, Peer, Purpose, Reply, Request},
     network::{Call, reply_word, word},
     node::Node,
+    old_copy::OldCopy,
     plan::{Fault, Plan, QUIET_AT, READ_BY, WHOLE_BY, Wish},
     promises::Ledger,
     trace::Trace,
@@ -86,6 +87,8 @@ pub(crate) enum Event {
     Idle,
     /// The catalog burns, for a moment.
     Burn,
+    /// Is it time to put a backup in the catalog's place?
+    OldCopy,
     Quiet,
 }
 
@@ -110,6 +113,7 @@ pub(crate) struct World {
     /// The auditor's durable commitment lists.
     pub(crate) lists: BTreeMap<[u8; 32], Arc<CheckedList>>,
     pub(crate) ledger: Ledger,
+    pub(crate) old_copy: Option<OldCopy>,
     pub(crate) report: Report,
     pub(crate) breach: Option<Breach>,
     /// Faults are over.
@@ -156,6 +160,7 @@ impl World {
             heard: Vec::new(),
             lists: BTreeMap::new(),
             ledger: Ledger::default(),
+            old_copy: None,
             report: Report { seed, ..Report::default() },
             breach: None,
             quiet: false,
@@ -275,6 +280,7 @@ impl World {
             Event::RoomAgain { node } => self.nodes[node].disk.full_from(None),
             Event::Idle => self.idle(),
             Event::Burn => self.look_at_records(false),
+            Event::OldCopy => self.age_the_copy(),
             Event::Quiet => self.fall_quiet(),
         }
     }

@@ -49,6 +49,7 @@ fn two_hundred_seeds_keep_every_promise() {
     let expected = [
         "auditor crash",
         "auditor crash mid-step",
+        "catalog restored from an old copy",
         "clock jump",
         "crash",
         "crash mid-write",

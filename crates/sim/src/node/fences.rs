@@ -22,7 +22,7 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn proof(&self) -> Option<SignedGrant> {
+    pub(crate) fn proof(&self) -> Option<SignedGrant> {
         let meta = self.volume.as_ref().and_then(|volume| volume.meta(META_GRANT));
         meta.and_then(|bytes| SignedGrant::from_bytes(&bytes).ok())
     }
