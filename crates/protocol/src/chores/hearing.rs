@@ -67,9 +67,10 @@ impl Hearing {
     }
 
     pub(super) fn tick(&mut self, ctx: &mut Context<'_>) {
-        self.nodes.retain(|node, _| ctx.nodes.contains_key(node));
-        for row in ctx.nodes.values().filter(|row| row.life.is_audited()) {
-            self.nodes.entry(row.id).or_default();
+        let audited = |node: &NodeId| ctx.nodes.get(node).is_some_and(|row| row.life.is_audited());
+        self.nodes.retain(|node, _| audited(node));
+        for node in ctx.nodes.keys().filter(|node| audited(node)) {
+            self.nodes.entry(*node).or_default();
         }
         // A node that was silent is asked until it answers, but after all those that were never asked.
         self.ask(|stand| stand.since.is_none(), ctx);
