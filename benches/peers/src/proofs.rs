@@ -269,7 +269,7 @@ impl Contest for VerifyContest {
     }
 
     fn peer_name(&self) -> Option<String> {
-        Some("blst: blst_p1s_mult_pippenger of 128-bit scalars, two Miller loops, one final exponentiation; proof parsed beforehand".into())
+        Some("blst: blst_p1s_mult_pippenger of 128-bit scalars, two Miller loops over prepared lines, one final exponentiation; proof parsed beforehand".into())
     }
 
     fn bytes(&self) -> Option<u64> {

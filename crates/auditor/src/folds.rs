@@ -229,6 +229,6 @@ mod tests {
         );
         // What is too long for any combination is verified alone.
         round.jobs[1].terms[0].blobs = vec![(0, 2 * BLOBS_MAX as u32)];
-        assert_eq!(verified(&round).await.1, 5);
+        assert_eq!(verified(&round).await.1, 4);
     }
 }
