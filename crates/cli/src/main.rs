@@ -58,7 +58,8 @@ struct Cli {
 
 fn main() -> ExitCode {
     if let Err(why) = processor::check() {
-        eprintln!("holdfast: {why}");
+        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+        failure::tell(voice(&words), &why, &format!("holdfast: {why}"));
         return ExitCode::FAILURE;
     }
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
