@@ -6,7 +6,8 @@
 use std::{future::Future, path::PathBuf};
 
 use clap::Args;
-use tracing::info;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{failure::Failure, process, signals::Signals};
@@ -38,7 +39,8 @@ impl DaemonArgs {
             process::die_with(parent)?;
         }
         log_as_json();
-        tell_machine();
+        let files = may_open();
+        tell_machine(files);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
         let result = runtime.block_on(async {
             let signals = Signals::listen()?;
@@ -55,13 +57,24 @@ fn log_as_json() {
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
+/// Asks for as many open files as this process may have at all, and says how many that is. A shell gives 1024; a volume
+/// has one for each GiB, and every connection is one.
+fn may_open() -> u64 {
+    let asked = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = asked {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(files, _)| files)
+}
+
 /// What this build found on this machine: whoever wonders why a node is slow looks here first.
-fn tell_machine() {
+fn tell_machine(files: u64) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         kzg = holdfast_kzg::CpuPath::detected().name(),
         reed_solomon = holdfast_dispersal::CpuPath::detected().name(),
         processors = std::thread::available_parallelism().map_or(0, usize::from),
+        open_files_max = files,
         "code paths chosen for this processor"
     );
 }
@@ -72,5 +85,19 @@ pub(crate) fn log_if_asked() {
         && std::env::var_os(LOG_VARIABLE).is_some()
     {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_may_open_as_many_files_as_the_machine_allows_it() {
+        let (few, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+        assert!(most > 0);
+        // Less than there is, for whatever other tests do meanwhile is little.
+        assert_eq!(setrlimit(Resource::RLIMIT_NOFILE, few.min(most / 2), most), Ok(()));
+        assert_eq!(may_open(), most);
     }
 }
