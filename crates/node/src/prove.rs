@@ -1,7 +1,7 @@
 //! A challenge is answered from the volume ([`crate::reading`]) and the answer signed.
 //!
-//! Audits must not hurt real work: only so many at once, each on two threads (one reads, one proves), all of them
-//! together at a bounded rate; one more is answered `Refused`, signed, with a time to come back.
+//! Audits must not hurt real work: only so many at once, each on six threads (five wait for the disk, one proves), all
+//! of them together at a bounded rate; one more is answered `Refused`, signed, with a time to come back.
 
 use std::{
     ops::Range,

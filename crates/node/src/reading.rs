@@ -1,15 +1,18 @@
 //! From a challenge to its answer's body, over a volume: the node's own shards are looked up, read in the order they lie
 //! on the disk, and handed to the responder. A fold of everything is one pass over the disk in a few MiB of memory.
 //!
-//! One thread reads and compares checksums, and has told the disk what comes next ([`Reader::will_need`]); another folds
-//! what was read. So the pass takes the longest of the three, and not their sum.
+//! A few threads read, each a run at a time, past the kernel's cache, and compare checksums; whoever asked folds what
+//! they read, in the disk's order. So the disk is never without work, and the pass takes the longest of the three and not
+//! their sum. Every run is in one of a fixed number of buffers.
 
 use std::{
+    collections::BTreeMap,
     num::NonZeroU64,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Mutex,
-        mpsc::{Receiver, SyncSender, channel, sync_channel},
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -21,7 +24,7 @@ use holdfast_protocol::{
     responder::{Responder, ShardRead},
 };
 use holdfast_types::{ByteRange, ShardId};
-use holdfast_volume::{Entry, Key, PIECE_LEN, Reader, VolumeError};
+use holdfast_volume::{DirectBuffer, Entry, PIECE_LEN, RUN_LEN, Reader, VolumeError};
 use holdfast_wire::{ErrorCode, WireError};
 use merkle_cid::Builder;
 use tracing::warn;
@@ -31,15 +34,14 @@ use crate::{
     refusal,
 };
 
-/// Bytes of one read for a fold: whole blobs, near 1 MiB.
-const RUN_LEN: u64 = 8 * PIECE_LEN;
-/// Runs that the disk is told of beforehand, in the kernel's memory and not in ours: as many as keep a fast disk's queue
-/// full, or it waits for us between two of them.
-const AHEAD: usize = 24;
-/// Runs that were read and wait to be folded: one, and one more for when either thread is late.
+/// Threads that read, and so what the disk has to do at any time: one run alone leaves it waiting for us between two.
+const READERS: usize = 5;
+/// Runs that were read and wait to be folded: one, and one more for when either side is late.
 const BETWEEN: usize = 2;
+/// Runs before its own that a shard's checksums are asked for.
+const AHEAD: usize = 24;
 
-/// Who looks over the reader's shoulder, on the reading thread.
+/// Who looks over the reader's shoulder, on the reading threads, one at a time.
 pub trait Watch: Send {
     /// Before `len` bytes are read. An error ends the answer.
     ///
@@ -68,8 +70,7 @@ impl Rate {
     pub(crate) fn turn(&self, len: u64) -> Duration {
         let Some(rate) = self.per_second else { return Duration::ZERO };
         let now = Instant::now();
-        // Nothing is done under the lock that could panic halfway.
-        let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut free = lock(&self.free);
         let begin = (*free).max(now);
         *free = begin + Duration::from_secs_f64(len as f64 / rate.get() as f64);
         begin - now
@@ -90,28 +91,58 @@ pub fn answer(reader: &Reader, challenge: &Challenge, watch: &mut dyn Watch) -> 
         let location = reader.locate(&shard_key(&read.entry.shard));
         location.map(|location| (location.file, location.offset))
     });
-    let pass = Pass { reader, watch, ahead: reads.iter().flat_map(runs).collect(), at: 0 };
+    let (free, buffers) = channel();
+    let jobs = reads.iter().flat_map(jobs).collect();
+    let pass = Pass { reader, watch: Mutex::new(watch), jobs, next: Mutex::new((0, buffers)) };
     thread::scope(|scope| {
-        let (found, finds) = sync_channel(BETWEEN);
-        let (give_back, returned) = channel();
-        scope.spawn(move || pass.all(&reads, &Hand { found, returned }));
-        // Whatever ends this loop early drops both ends, at which the reading ends too.
-        for find in finds {
-            match find {
-                Find::Bytes { shard, at, bytes, damaged } => {
-                    let absorbed = responder.absorb(&shard, at, &bytes, &damaged);
-                    absorbed.map_err(|error| WireError::new(ErrorCode::Bug, error))?;
-                    // At the end nobody takes it any more.
-                    let _ = give_back.send(bytes);
-                }
-                Find::Outboard { shard, entries } => responder.outboard(&shard, entries),
-                Find::Gone { shard } => responder.missing(&shard),
-                Find::Refused(error) => return Err(error),
-            }
+        // Never more in it than there are buffers and threads.
+        let (found, finds) = channel();
+        for _ in 0..READERS.min(pass.jobs.len()) {
+            let (pass, found) = (&pass, found.clone());
+            scope.spawn(move || pass.read(&found));
         }
-        Ok::<_, WireError>(())
+        drop(found);
+        // Whatever ends this early drops both ends, at which the reading ends too.
+        take_in_order(&mut responder, free, finds)
     })?;
     Ok(responder.finish(Setup::ethereum()))
+}
+
+/// Hands what was read to the responder, in the order of the jobs, and the buffers back.
+fn take_in_order(
+    responder: &mut Responder,
+    free: Sender<DirectBuffer>,
+    finds: Receiver<Found>,
+) -> Result<(), WireError> {
+    for _ in 0..READERS + BETWEEN {
+        // The pass has the other end.
+        let _ = free.send(DirectBuffer::default());
+    }
+    let (mut waiting, mut next, mut gone) = (BTreeMap::new(), 0, None);
+    for found in finds {
+        let (number, buffer, find) = found?;
+        waiting.insert(number, (buffer, find));
+        while let Some((buffer, (shard, find))) = waiting.remove(&next) {
+            match find {
+                // What comes of a shard after its end may be of another life of it.
+                _ if gone == Some(shard) => {}
+                Find::Bytes { at, damaged } => {
+                    let absorbed = responder.absorb(&shard, at, buffer.bytes(), &damaged);
+                    absorbed.map_err(|error| WireError::new(ErrorCode::Bug, error))?;
+                }
+                Find::Outboard(entries) => responder.outboard(&shard, entries),
+                Find::NoOutboard => warn!(%shard, "no outboard, and none to be computed: the shard is damaged"),
+                Find::Gone => {
+                    gone = Some(shard);
+                    responder.missing(&shard);
+                }
+            }
+            next += 1;
+            // At the end nobody takes it any more.
+            let _ = free.send(buffer);
+        }
+    }
+    Ok(())
 }
 
 /// Our shards in the challenge's runs; for the judge's question the one that it names.
@@ -132,134 +163,152 @@ fn entries(reader: &Reader, challenge: &Challenge) -> Vec<SetEntry> {
     entries
 }
 
-/// What is read with one call: groups for leaves are planned so, and far below a run.
-fn runs(read: &ShardRead) -> impl Iterator<Item = (Key, Range<u64>)> + '_ {
-    let key = shard_key(&read.entry.shard);
-    let cut = |range: &ByteRange| {
-        let (start, end) = (range.start(), range.end());
-        (start..end).step_by(RUN_LEN as usize).map(move |at| at..end.min(at.saturating_add(RUN_LEN)))
-    };
-    read.ranges.iter().flat_map(cut).map(move |range| (key, range))
+/// What is read at once of a shard.
+struct Job {
+    shard: ShardId,
+    len: u64,
+    /// The first of this shard.
+    first: bool,
+    what: What,
 }
 
-/// Which of `all` runs come into sight when number `at` is read: at first all that are near, then one more each.
+enum What {
+    Outboard,
+    /// Bytes of the shard: groups for leaves are planned so, and far below a run.
+    Run(Range<u64>),
+}
+
+/// A shard's outboard is needed before its bytes.
+fn jobs(read: &ShardRead) -> impl Iterator<Item = Job> + '_ {
+    let cut = |range: &ByteRange| {
+        let (start, end) = (range.start(), range.end());
+        // Runs of one length: after two long ones, a short one would leave the disk idle.
+        let runs = (end - start).div_ceil(RUN_LEN).max(1);
+        let run = (end - start).div_ceil(runs).next_multiple_of(PIECE_LEN).max(PIECE_LEN);
+        (start..end).step_by(run as usize).map(move |at| What::Run(at..end.min(at.saturating_add(run))))
+    };
+    let outboard = read.outboard.then_some(What::Outboard);
+    let SetEntry { shard, len, .. } = read.entry;
+    let job = move |(number, what)| Job { shard, len, first: number == 0, what };
+    outboard.into_iter().chain(read.ranges.iter().flat_map(cut)).enumerate().map(job)
+}
+
+/// Which of `all` jobs come into sight when number `at` is begun: at first all that are near, then one more each.
 fn in_sight(at: usize, all: usize) -> Range<usize> {
-    let first = if at == 0 { 1 } else { at + AHEAD - 1 };
+    let first = if at == 0 { 0 } else { at + AHEAD - 1 };
     first.min(all)..(at + AHEAD).min(all)
 }
 
-/// What the reading thread has for the proving one, in the order of the disk.
+/// A job's number, the buffer it was done in, and what came of it for which shard; or why there will be no answer.
+type Found = Result<(usize, DirectBuffer, (ShardId, Find)), WireError>;
+
+/// What a reading thread has for the proving one.
 enum Find {
-    /// Bytes of a shard from `at` on, and what is damaged of them.
-    Bytes { shard: ShardId, at: u64, bytes: Vec<u8>, damaged: Vec<ByteRange> },
-    /// A shard's outboard, before its bytes.
-    Outboard { shard: ShardId, entries: Vec<u8> },
+    /// In the buffer, the shard's bytes from `at` on, and what is damaged of them.
+    Bytes {
+        at: u64,
+        damaged: Vec<ByteRange>,
+    },
+    Outboard(Vec<u8>),
+    /// It was lost, and the shard is damaged.
+    NoOutboard,
     /// The shard is not there any more.
-    Gone { shard: ShardId },
-    /// There will be no answer.
-    Refused(WireError),
+    Gone,
 }
 
-/// Why a shard's reads end early.
+/// Why a job ends early.
 enum Stop {
     Gone,
     Refused(WireError),
-    /// The proving thread has stopped.
-    Alone,
-}
-
-/// The reading thread's end of both ways.
-struct Hand {
-    found: SyncSender<Find>,
-    returned: Receiver<Vec<u8>>,
-}
-
-impl Hand {
-    fn give(&self, find: Find) -> Result<(), Stop> {
-        self.found.send(find).map_err(|_| Stop::Alone)
-    }
-
-    /// A buffer that was looked at, or a new one: as many as are on their way, and no more.
-    fn buffer(&self) -> Vec<u8> {
-        self.returned.try_recv().unwrap_or_default()
-    }
 }
 
 /// The reads of one answer.
 struct Pass<'a> {
     reader: &'a Reader,
-    watch: &'a mut dyn Watch,
-    /// All runs of all reads, and how many of them were begun.
-    ahead: Vec<(Key, Range<u64>)>,
-    at: usize,
+    watch: Mutex<&'a mut dyn Watch>,
+    jobs: Vec<Job>,
+    /// The job to be begun next, and buffers for it. Whoever takes a job has a buffer, so the first that is not done can
+    /// always go on.
+    next: Mutex<(usize, Receiver<DirectBuffer>)>,
+}
+
+/// Nothing is done under our locks that could panic halfway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pass<'_> {
-    fn all(mut self, reads: &[ShardRead], hand: &Hand) {
-        for read in reads {
-            let end = self.at + runs(read).count();
-            let told = match self.one(read, hand) {
-                Ok(()) => Ok(()),
-                Err(Stop::Gone) => hand.give(Find::Gone { shard: read.entry.shard }),
-                Err(Stop::Refused(error)) => hand.give(Find::Refused(error)).and(Err(Stop::Alone)),
-                Err(Stop::Alone) => Err(Stop::Alone),
-            };
-            if told.is_err() {
+    /// One thread's part: job after job, until there is none or nobody waits for it.
+    fn read(&self, found: &Sender<Found>) {
+        while let Some((number, buffer)) = self.take() {
+            // A panic is a bug of ours; silence about it would leave the proving thread waiting for this job.
+            let done = catch_unwind(AssertUnwindSafe(|| self.job(number, buffer)))
+                .unwrap_or_else(|_| Err(WireError::new(ErrorCode::Bug, "reading for the challenge panicked")));
+            let over = done.is_err();
+            if found.send(done).is_err() || over {
                 return;
             }
-            self.at = end;
         }
     }
 
-    fn one(&mut self, plan: &ShardRead, hand: &Hand) -> Result<(), Stop> {
-        let shard = plan.entry.shard;
-        if plan.outboard {
-            match self.outboard(plan)? {
-                Some(entries) => hand.give(Find::Outboard { shard, entries })?,
-                None => warn!(%shard, "no outboard, and none to be computed: the shard is damaged"),
-            }
+    fn take(&self) -> Option<(usize, DirectBuffer)> {
+        let mut next = lock(&self.next);
+        let number = next.0;
+        if number == self.jobs.len() {
+            return None;
         }
-        for (_, run) in runs(plan) {
-            for (key, range) in self.ahead.get(in_sight(self.at, self.ahead.len())).unwrap_or_default() {
-                self.reader.will_need(key, range.clone());
-            }
-            self.at += 1;
-            let (at, mut bytes) = (run.start, hand.buffer());
-            let damaged = self.bytes(shard, run, &mut bytes)?;
-            hand.give(Find::Bytes { shard, at, bytes, damaged })?;
-        }
-        Ok(())
+        let buffer = next.1.recv().ok()?;
+        next.0 += 1;
+        Some((number, buffer))
     }
 
-    /// Into `bytes`; says what is damaged of it.
-    fn bytes(&mut self, shard: ShardId, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<Vec<ByteRange>, Stop> {
-        self.watch.before(range.end - range.start).map_err(Stop::Refused)?;
-        let damaged = match self.reader.read_into(&shard_key(&shard), range, bytes) {
+    fn job(&self, number: usize, mut buffer: DirectBuffer) -> Found {
+        for job in self.jobs[in_sight(number, self.jobs.len())].iter().filter(|job| job.first) {
+            self.reader.will_verify(&shard_key(&job.shard));
+        }
+        let Job { shard, len, ref what, .. } = self.jobs[number];
+        let find = match what {
+            What::Run(range) => {
+                let damaged = self.bytes(shard, range.clone(), &mut buffer);
+                damaged.map(|damaged| Find::Bytes { at: range.start, damaged })
+            }
+            What::Outboard => self.outboard(shard, len, &mut buffer),
+        };
+        match find {
+            Ok(find) => Ok((number, buffer, (shard, find))),
+            Err(Stop::Gone) => Ok((number, buffer, (shard, Find::Gone))),
+            Err(Stop::Refused(error)) => Err(error),
+        }
+    }
+
+    /// Into the buffer; says what is damaged of it.
+    fn bytes(&self, shard: ShardId, range: Range<u64>, buffer: &mut DirectBuffer) -> Result<Vec<ByteRange>, Stop> {
+        lock(&self.watch).before(range.end - range.start).map_err(Stop::Refused)?;
+        let damaged = match self.reader.read_direct(&shard_key(&shard), range, buffer) {
             Ok(damaged) => damaged,
             // Deleted, or replaced by nothing of this length, while we read.
             Err(VolumeError::NotFound { .. } | VolumeError::OutOfRange { .. }) => return Err(Stop::Gone),
             Err(error) => return Err(Stop::Refused(refusal::of_volume(&error))),
         };
-        self.watch.damaged(shard, &damaged);
+        lock(&self.watch).damaged(shard, &damaged);
         Ok(damaged.iter().filter_map(|range| ByteRange::new(range.start, range.end)).collect())
     }
 
     /// The outboard as it was kept, or, when that is lost, computed anew from an intact shard.
-    fn outboard(&mut self, plan: &ShardRead) -> Result<Option<Vec<u8>>, Stop> {
-        let (shard, len) = (plan.entry.shard, plan.entry.len);
+    fn outboard(&self, shard: ShardId, len: u64, buffer: &mut DirectBuffer) -> Result<Find, Stop> {
         let expected = merkle_cid::outboard_len(len);
         let kept = self.reader.read(&outboard_key(*shard.as_bytes()), 0..expected).ok();
         if let Some(kept) = kept.filter(|kept| kept.damaged.is_empty()) {
-            return Ok(Some(kept.bytes));
+            return Ok(Find::Outboard(kept.bytes));
         }
-        let (mut builder, mut bytes) = (Builder::new(), Vec::new());
+        let mut builder = Builder::new();
         for at in (0..len).step_by(RUN_LEN as usize) {
-            if !self.bytes(shard, at..len.min(at + RUN_LEN), &mut bytes)?.is_empty() {
-                return Ok(None);
+            if !self.bytes(shard, at..len.min(at + RUN_LEN), buffer)?.is_empty() {
+                return Ok(Find::NoOutboard);
             }
-            builder.update(&bytes);
+            builder.update(buffer.bytes());
         }
-        Ok(Some(builder.finish().1.into_bytes()))
+        Ok(Find::Outboard(builder.finish().1.into_bytes()))
     }
 }
 
@@ -272,10 +321,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_disk_is_told_of_every_run_but_the_first_once_and_in_their_order() {
+    fn the_disk_is_told_of_every_job_once_and_in_their_order() {
         for all in [0, 1, 2, AHEAD - 1, AHEAD, AHEAD + 1, 5 * AHEAD] {
             let told: Vec<usize> = (0..all).flat_map(|at| in_sight(at, all)).collect();
-            assert_eq!(told, (1..all).collect::<Vec<_>>(), "of {all} runs");
+            assert_eq!(told, (0..all).collect::<Vec<_>>(), "of {all} jobs");
         }
     }
 

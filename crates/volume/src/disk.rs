@@ -58,6 +58,16 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Whatever the machine says, an unreadable sector for example.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
+    /// As [`DiskFile::read_at`], from the disk itself and past what memory still has of the file: for whoever reads much,
+    /// once. `offset`, the address of `buf` and its length are multiples of 4096. What was
+    /// written and not yet synced is there as well.
+    ///
+    /// # Errors
+    /// As there, or that this file cannot be read so: the bytes are then to be asked for with [`DiskFile::read_at`].
+    fn read_direct_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_at(offset, buf)
+    }
+
     /// Says that these bytes will be read soon. A hint; whatever goes wrong with it shows when they are.
     fn will_need(&self, _offset: u64, _len: u64) {}
 

@@ -42,6 +42,7 @@
 
 mod commit;
 mod compact;
+mod direct;
 mod disk;
 mod error;
 mod extent;
@@ -65,6 +66,7 @@ mod volume;
 
 pub use commit::Committed;
 pub use compact::CompactStep;
+pub use direct::DirectBuffer;
 pub use disk::{Disk, DiskFile};
 pub use error::{Advice, VolumeError};
 pub use extent::Reservation;
@@ -75,7 +77,7 @@ pub use index::{Entry, Location, Usage};
 pub use inspect::{Inspection, inspect};
 pub use key::{Key, Namespace, Sequence};
 pub use open::OpenReport;
-pub use reader::{READ_LEN_MAX, Read, Reader, Scrub};
+pub use reader::{READ_LEN_MAX, RUN_LEN, Read, Reader, Scrub};
 pub use slot::META_LEN_MAX;
 pub use space::Space;
 pub use stream::{Piece, PieceStream};

@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::direct::DirectBuffer;
 use crate::disk::DiskFile;
 use crate::error::VolumeError;
 use crate::format::{PIECE_LEN, PieceSum, piece_range, pieces, table_at, u32_at};
@@ -20,8 +21,11 @@ pub const READ_LEN_MAX: u64 = 64 << 20;
 /// The most one [`Reader::entries`] returns: a few hundred KiB of answer.
 const ENTRIES_MAX: usize = 4096;
 
-/// Pieces read with one call where order allows: near 1 MiB.
-pub(crate) const RUN_PIECES: u32 = 8;
+/// Pieces read with one call where order allows: as many as fit a huge page, with the checksums behind them.
+pub(crate) const RUN_PIECES: u32 = 16;
+
+/// What is best read with one [`Reader::read_direct`]: near 2 MiB.
+pub const RUN_LEN: u64 = RUN_PIECES as u64 * PIECE_LEN;
 
 /// What a read found. `bytes` is as long as the range asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,45 @@ pub struct Reader {
 pub(crate) struct Found {
     pub(crate) record: Record,
     pub(crate) file: Option<Arc<dyn DiskFile>>,
+}
+
+/// The pieces that a range of a record touches.
+struct Span {
+    found: Found,
+    asked: Range<u64>,
+    first: u32,
+}
+
+impl Span {
+    /// Where the first piece starts.
+    fn start(&self) -> u64 {
+        u64::from(self.first) * PIECE_LEN
+    }
+
+    /// Bytes of all of them.
+    fn len(&self) -> u64 {
+        let Range { start, end } = self.asked;
+        if start == end { 0 } else { self.found.record.len.min(end.next_multiple_of(PIECE_LEN)) - self.start() }
+    }
+
+    /// Where in the pieces the bytes are that were asked for.
+    fn asked(&self) -> Range<usize> {
+        if self.len() == 0 {
+            return 0..0;
+        }
+        (self.asked.start - self.start()) as usize..(self.asked.end - self.start()) as usize
+    }
+
+    /// Zeros for pieces that are not `good`. Says where that is, of what was asked for.
+    fn blank(&self, good: &[bool], bytes: &mut [u8]) -> Vec<Range<u64>> {
+        let mut damaged = Vec::new();
+        for (index, _) in (self.first..).zip(good).filter(|(_, good)| !**good) {
+            let piece = piece_range(self.found.record.len, index);
+            bytes[(piece.start - self.start()) as usize..(piece.end - self.start()) as usize].fill(0);
+            join(&mut damaged, piece.start.max(self.asked.start)..piece.end.min(self.asked.end));
+        }
+        damaged
+    }
 }
 
 impl Reader {
@@ -122,16 +165,13 @@ impl Reader {
         self.shared.read().meta(key).map(<[u8]>::to_vec)
     }
 
-    /// Says that bytes `range` of a record will be read soon, so that the disk may begin. Nothing is promised, and a
-    /// record that is not there is none the worse for it.
-    pub fn will_need(&self, key: &Key, range: Range<u64>) {
-        if let Some(Found { record, file: Some(file) }) = self.find(key) {
-            let (start, end) = (range.start.min(record.len), range.end.min(record.len));
-            file.will_need(record.offset + start, end.saturating_sub(start));
-            // Whoever reads a record from its start needs its checksums too, which lie behind it.
-            if start == 0 {
-                file.will_need(record.offset + table_at(record.len), 4 * u64::from(pieces(record.len)));
-            }
+    /// Says that a record will be read soon with [`Reader::read_direct`], so that the disk may fetch the checksums
+    /// behind it. Nothing is promised, and a record that is not there is none the worse for it.
+    pub fn will_verify(&self, key: &Key) {
+        if let Some(Found { record, file: Some(file) }) = self.find(key)
+            && pieces(record.len) > RUN_PIECES
+        {
+            file.will_need(record.offset + table_at(record.len), 4 * u64::from(pieces(record.len)));
         }
     }
 
@@ -152,35 +192,47 @@ impl Reader {
     /// # Errors
     /// As there; `bytes` is then as before.
     pub fn read_into(&self, key: &Key, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<Vec<Range<u64>>, VolumeError> {
-        let found = self.find(key).ok_or(VolumeError::NotFound { key: *key })?;
-        let len = found.record.len;
-        if range.start > range.end || range.end > len || range.end - range.start > READ_LEN_MAX {
-            return Err(VolumeError::OutOfRange { key: *key, range, len, max: READ_LEN_MAX });
-        }
-        if range.is_empty() {
-            bytes.clear();
-            return Ok(Vec::new());
-        }
-        let first = (range.start / PIECE_LEN) as u32;
-        let last = ((range.end - 1) / PIECE_LEN) as u32;
-        let start = piece_range(len, first).start;
+        let span = self.span(key, range)?;
         // What is in it is overwritten.
-        bytes.resize((piece_range(len, last).end - start) as usize, 0);
-        let mut good = Vec::new();
-        read_run(&found, first, bytes, &mut good);
-        let mut damaged = Vec::new();
-        for (index, _) in (first..).zip(&good).filter(|(_, good)| !**good) {
-            let piece = piece_range(len, index);
-            bytes[(piece.start - start) as usize..(piece.end - start) as usize].fill(0);
-            join(&mut damaged, piece.start.max(range.start)..piece.end.min(range.end));
-        }
-        bytes.truncate((range.end - start) as usize);
-        bytes.drain(..(range.start - start) as usize);
+        bytes.resize(span.len() as usize, 0);
+        let good = read_run(&span.found, span.first, bytes);
+        let damaged = span.blank(&good, bytes);
+        let asked = span.asked();
+        bytes.truncate(asked.end);
+        bytes.drain(..asked.start);
         Ok(damaged)
     }
 
+    /// As [`Reader::read_into`], from the disk itself and past what memory still has of it, where the disk can do that:
+    /// cheaper for whoever reads much once, and what others have in the cache stays there.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_direct(
+        &self,
+        key: &Key,
+        range: Range<u64>,
+        buffer: &mut DirectBuffer,
+    ) -> Result<Vec<Range<u64>>, VolumeError> {
+        let span = self.span(key, range)?;
+        let good = read_run_direct(&span.found, span.first, span.len(), buffer);
+        let damaged = span.blank(&good, buffer.pages(span.len()));
+        buffer.ask(span.asked());
+        Ok(damaged)
+    }
+
+    fn span(&self, key: &Key, asked: Range<u64>) -> Result<Span, VolumeError> {
+        let found = self.find(key).ok_or(VolumeError::NotFound { key: *key })?;
+        let len = found.record.len;
+        if asked.start > asked.end || asked.end > len || asked.end - asked.start > READ_LEN_MAX {
+            return Err(VolumeError::OutOfRange { key: *key, range: asked, len, max: READ_LEN_MAX });
+        }
+        let first = (asked.start / PIECE_LEN) as u32;
+        Ok(Span { found, asked, first })
+    }
+
     /// All pieces of the records `keys`, in the order they lie on the disk, with
-    /// about 1 MiB of memory whatever their number.
+    /// about 2 MiB of memory whatever their number.
     #[must_use]
     pub fn read_pieces(&self, keys: &[Key]) -> PieceStream {
         PieceStream::new(self, keys)
@@ -225,31 +277,75 @@ pub(crate) fn join(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
 
 /// Reads consecutive pieces from `first` on into `buf`, which is exactly as long
 /// as they are, and says of each whether its bytes are those written.
-pub(crate) fn read_run(found: &Found, first: u32, buf: &mut [u8], good: &mut Vec<bool>) {
-    let record = &found.record;
-    let count = buf.len().div_ceil(PIECE_LEN as usize);
-    debug_assert!(first as usize + count <= pieces(record.len) as usize);
-    good.clear();
-    let Some(file) = &found.file else {
-        good.resize(count, false);
-        return;
-    };
-    let mut table = vec![0; 4 * count];
-    let table_from = record.offset + table_at(record.len) + 4 * u64::from(first);
-    let table_len = read_or_nothing(file.as_ref(), table_from, &mut table);
-    let from = record.offset + u64::from(first) * PIECE_LEN;
-    // One bad sector fails the whole call: then each piece is asked for by itself.
-    let whole = matches!(file.read_at(from, buf), Ok(n) if n == buf.len());
-    for (i, piece) in buf.chunks_mut(PIECE_LEN as usize).enumerate() {
-        let at = from + i as u64 * PIECE_LEN;
-        let there = whole || read_or_nothing(file.as_ref(), at, piece) == piece.len();
-        let index = first + i as u32;
-        // A checksum that is not there must not pass for a zero that happens to fit.
-        let summed = 4 * (i + 1) <= table_len;
-        good.push(there && summed && PieceSum::of(&record.key, record.len, index, piece) == u32_at(&table, 4 * i));
-    }
+fn read_run(found: &Found, first: u32, buf: &mut [u8]) -> Vec<bool> {
+    let run = Run::of(found, first, buf.len() as u64);
+    let Some(file) = run.file else { return vec![false; run.count] };
+    let sums = run.sums(file);
+    run.check(file, buf, 0, &sums)
 }
 
-fn read_or_nothing(file: &dyn DiskFile, offset: u64, buf: &mut [u8]) -> usize {
-    file.read_at(offset, buf).unwrap_or(0)
+/// As [`read_run`], for `len` bytes and past the cache, into the buffer's start.
+pub(crate) fn read_run_direct(found: &Found, first: u32, len: u64, buffer: &mut DirectBuffer) -> Vec<bool> {
+    let run = Run::of(found, first, len);
+    let Some(file) = run.file.filter(|_| len > 0) else {
+        buffer.pages(len);
+        return vec![false; run.count];
+    };
+    // A record that is one run is read with the checksums behind it.
+    let alone = len == run.record.len && run.count <= RUN_PIECES as usize;
+    let pages = buffer.pages(if alone { run.record.extent() } else { len });
+    let there = file.read_direct_at(run.at(0), pages).unwrap_or(0);
+    let sums = if alone && there == pages.len() {
+        let table = table_at(len) as usize;
+        pages[table..table + 4 * run.count].to_vec()
+    } else {
+        run.sums(file)
+    };
+    run.check(file, &mut pages[..len as usize], there, &sums)
+}
+
+/// Consecutive pieces of one record.
+struct Run<'a> {
+    record: &'a Record,
+    file: Option<&'a dyn DiskFile>,
+    first: u32,
+    count: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Those that `len` bytes are.
+    fn of(found: &'a Found, first: u32, len: u64) -> Self {
+        let count = len.div_ceil(PIECE_LEN) as usize;
+        debug_assert!(first as usize + count <= pieces(found.record.len) as usize);
+        Self { record: &found.record, file: found.file.as_deref(), first, count }
+    }
+
+    /// Where in the file piece `i` of them starts.
+    fn at(&self, i: usize) -> u64 {
+        self.record.offset + (u64::from(self.first) + i as u64) * PIECE_LEN
+    }
+
+    /// Their checksums, four bytes each: as many as could be read.
+    fn sums(&self, file: &dyn DiskFile) -> Vec<u8> {
+        let mut sums = vec![0; 4 * self.count];
+        let from = self.record.offset + table_at(self.record.len) + 4 * u64::from(self.first);
+        let there = file.read_at(from, &mut sums).unwrap_or(0);
+        sums.truncate(there);
+        sums
+    }
+
+    /// Of which pieces `bytes` are what was written. What is not yet `there` of them is read first.
+    fn check(&self, file: &dyn DiskFile, bytes: &mut [u8], there: usize, sums: &[u8]) -> Vec<bool> {
+        let read = |at, into: &mut [u8]| matches!(file.read_at(at, into), Ok(n) if n == into.len());
+        // One bad sector fails the whole call: then each piece is asked for by itself.
+        let whole = there >= bytes.len() || read(self.at(0), bytes);
+        let good = |(i, piece): (usize, &mut [u8])| {
+            let there = whole || read(self.at(i), piece);
+            // A checksum that is not there must not pass for a zero that happens to fit.
+            let summed = 4 * (i + 1) <= sums.len();
+            let sum = |piece| PieceSum::of(&self.record.key, self.record.len, self.first + i as u32, piece);
+            there && summed && sum(piece) == u32_at(sums, 4 * i)
+        };
+        bytes.chunks_mut(PIECE_LEN as usize).enumerate().map(good).collect()
+    }
 }

@@ -3,9 +3,10 @@
 //! What a fold needs: one sequential pass, bounded memory, and damage that
 //! costs a piece and not the pass.
 
+use crate::direct::DirectBuffer;
 use crate::format::{PIECE_LEN, piece_range, pieces};
 use crate::key::Key;
-use crate::reader::{Found, RUN_PIECES, Reader, read_run};
+use crate::reader::{Found, RUN_PIECES, Reader, read_run_direct};
 
 /// One piece of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct PieceStream {
     todo: Vec<Found>,
     missing: Vec<Key>,
     current: Option<Found>,
-    run: Vec<u8>,
+    run: DirectBuffer,
     good: Vec<bool>,
     /// The first piece in `run`, and the one to hand out next.
     run_first: u32,
@@ -57,7 +58,15 @@ impl PieceStream {
     }
 
     fn over(todo: Vec<Found>) -> Self {
-        Self { todo, missing: Vec::new(), current: None, run: Vec::new(), good: Vec::new(), run_first: 0, at: 0 }
+        Self {
+            todo,
+            missing: Vec::new(),
+            current: None,
+            run: DirectBuffer::default(),
+            good: Vec::new(),
+            run_first: 0,
+            at: 0,
+        }
     }
 
     /// Keys that no committed record has.
@@ -81,16 +90,16 @@ impl PieceStream {
         if self.at as usize == self.run_first as usize + self.good.len() {
             let end = pieces(len).min(self.at + RUN_PIECES);
             let bytes = piece_range(len, end - 1).end - piece_range(len, self.at).start;
-            self.run.resize(bytes as usize, 0);
             self.run_first = self.at;
-            read_run(found, self.at, &mut self.run, &mut self.good);
+            self.good = read_run_direct(found, self.at, bytes, &mut self.run);
+            self.run.ask(0..bytes as usize);
         }
         let index = self.at;
         self.at += 1;
         let in_run = (index - self.run_first) as usize;
         let range = piece_range(len, index);
         let from = in_run * PIECE_LEN as usize;
-        let bytes = self.good[in_run].then(|| &self.run[from..from + (range.end - range.start) as usize]);
+        let bytes = self.good[in_run].then(|| &self.run.bytes()[from..from + (range.end - range.start) as usize]);
         Some(Piece { key: found.record.key, index, offset: range.start, len: range.end - range.start, bytes })
     }
 }

@@ -2,9 +2,13 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use holdfast_volume::{FakeDisk, Identity, Key, Namespace, OpenReport, Options, Sequence, Volume, VolumeError};
+use holdfast_volume::{
+    DirectBuffer, FakeDisk, Identity, Key, Namespace, OpenReport, Options, Read, Sequence, Volume, VolumeError,
+};
 
 pub(crate) const KIND: u8 = 3;
 pub(crate) const OWNER: Namespace = Namespace([9; 32]);
@@ -35,6 +39,18 @@ pub(crate) fn content(n: u8, salt: u32, len: usize) -> Vec<u8> {
             (x >> 32) as u8 | 1
         })
         .collect()
+}
+
+/// Both ways to read, which must agree; into a buffer that the last read left full.
+pub(crate) fn read(volume: &Volume, key: &Key, range: Range<u64>) -> Result<Read, VolumeError> {
+    thread_local!(static BUFFER: RefCell<DirectBuffer> = RefCell::default());
+    let read = volume.read(key, range.clone());
+    BUFFER.with_borrow_mut(|buffer| match (&read, volume.reader().read_direct(key, range, buffer)) {
+        (Ok(read), Ok(damaged)) => assert!(read.bytes == buffer.bytes() && read.damaged == damaged),
+        (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+        (one, other) => panic!("{one:?} through the cache, {other:?} past it"),
+    });
+    read
 }
 
 pub(crate) struct Rng(pub(crate) u64);
