@@ -1,5 +1,6 @@
 //! Whether a node proves every byte as fast as its disk reads: a full fold of a volume, by the code that answers
-//! challenges, beside plain reads of the same files that the disk is told of as early, in turn, both with a cold cache.
+//! challenges, beside two ways to do no more than read the same files, in turn, all with a cold cache. One is `read`, with
+//! the kernel told of what comes; the other is the fold's own, past the cache and into huge pages.
 //! `cargo bench -p holdfast-benches --bench reading [-- --quick] [-- --json]`
 //!
 //! Cold means that the kernel was told to forget the files, and that its own count of bytes fetched from the disk says
@@ -8,11 +9,14 @@
 
 use std::{
     error::Error,
-    fs::{self, File},
-    io::Read,
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
     num::NonZeroU64,
     ops::Range,
-    path::Path,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::Instant,
 };
 
@@ -24,8 +28,9 @@ use holdfast_protocol::{
     set,
 };
 use holdfast_types::{AuditId, Millis, NodeId, Seed, Sequence, ShardId};
-use holdfast_volume::{FileDisk, Identity, Key, Namespace, Options, Reader, Volume};
+use holdfast_volume::{FileDisk, Identity, Key, Namespace, Options, RUN_LEN, Reader, Volume};
 use holdfast_wire::WireError;
+use memmap2::{Advice, MmapMut};
 use merkle_cid::Outboard;
 use serde_json::json;
 
@@ -33,10 +38,13 @@ use serde_json::json;
 const SHARD_LEN: usize = 33 * BLOB_LEN;
 /// How a node keys its shards.
 const SHARD_KIND: u8 = 0;
-/// As the fold reads.
+/// Bytes of one plain read.
 const READ_LEN: usize = 8 * BLOB_LEN;
-/// Reads that the disk is told of beforehand, as the fold tells it: a plain loop leaves it waiting between two of them.
+/// Plain reads that the disk is told of beforehand: a loop alone leaves it waiting between two of them.
 const AHEAD: u64 = 24;
+/// Threads of the fold that read.
+const READERS: usize = 5;
+const HUGE_PAGE: usize = 2 << 20;
 /// Of what was read, what must have come from the disk for the cache to count as cold.
 const COLD_MIN: f64 = 0.9;
 
@@ -58,23 +66,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What the first opening ever would otherwise pay for.
     Setup::ethereum().prepare();
     let before = peak_memory()?;
-    let (mut plain, mut fold) = (f64::MAX, f64::MAX);
-    for _ in 0..rounds {
-        plain = plain.min(cold(home.path(), || read_plainly(home.path()))?);
+    let (mut plain, mut direct, mut fold) = (f64::MAX, f64::MAX, f64::MAX);
+    let mut memory = 0;
+    for round in 0..rounds {
         fold = fold.min(cold(home.path(), || read_as_challenged(&reader, &challenge))?);
+        if round == 0 {
+            memory = peak_memory()?.saturating_sub(before);
+        }
+        plain = plain.min(cold(home.path(), || read_plainly(home.path()))?);
+        direct = direct.min(cold(home.path(), || read_directly(home.path()))?);
     }
     let (stored, payload) = (stored(home.path())?, (shards * SHARD_LEN) as u64);
-    let (plain, fold) = (stored as f64 / plain, payload as f64 / fold);
-    let memory = peak_memory()?.saturating_sub(before);
+    let (plain, direct, fold) = (stored as f64 / plain, stored as f64 / direct, payload as f64 / fold);
     if json {
         let object = json!({
-            "bytes": payload, "rounds": rounds, "plain_mb_per_s": plain / 1e6, "fold_mb_per_s": fold / 1e6,
+            "bytes": payload, "rounds": rounds, "plain_mb_per_s": plain / 1e6,
+            "direct_mb_per_s": direct / 1e6, "fold_mb_per_s": fold / 1e6,
             "memory_mb": memory as f64 / 1e6,
         });
         println!("{object}");
     } else {
         println!("plain reads  {:>8.0} MB/s of {} files' bytes", plain / 1e6, stored);
-        println!("full fold    {:>8.0} MB/s of {payload} bytes of shards, {:.2} of that", fold / 1e6, fold / plain);
+        println!("direct reads {:>8.0} MB/s of the same, {READERS} at a time into huge pages", direct / 1e6);
+        println!(
+            "full fold    {:>8.0} MB/s of {payload} bytes of shards, {:.2} of the faster",
+            fold / 1e6,
+            fold / plain.max(direct)
+        );
         println!("its memory   {:>8.1} MB at most, above what the process had", memory as f64 / 1e6);
     }
     Ok(())
@@ -141,12 +159,16 @@ fn read_as_challenged(reader: &Reader, challenge: &Challenge) -> Result<(), Box<
     }
 }
 
-fn files(home: &Path) -> Result<Vec<File>, Box<dyn Error>> {
+fn paths(home: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut paths: Vec<_> =
         fs::read_dir(home)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     paths.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("data-")));
     paths.sort();
-    Ok(paths.iter().map(File::open).collect::<Result<_, _>>()?)
+    Ok(paths)
+}
+
+fn files(home: &Path) -> Result<Vec<File>, Box<dyn Error>> {
+    Ok(paths(home)?.iter().map(File::open).collect::<Result<_, _>>()?)
 }
 
 fn stored(home: &Path) -> Result<u64, Box<dyn Error>> {
@@ -167,6 +189,30 @@ fn read_plainly(home: &Path) -> Result<(), Box<dyn Error>> {
             }
             will_need(ahead, 1)?;
         }
+    }
+    Ok(())
+}
+
+/// As the fold reads, and nothing else.
+fn read_directly(home: &Path) -> Result<(), Box<dyn Error>> {
+    let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+    for path in paths(home)? {
+        let (file, next) = (OpenOptions::new().read(true).custom_flags(flags).open(path)?, AtomicU64::new(0));
+        let read = || -> io::Result<()> {
+            let mut map = MmapMut::map_anon(2 * HUGE_PAGE)?;
+            map.advise(Advice::HugePage)?;
+            let start = map.as_ptr().align_offset(HUGE_PAGE);
+            let buffer = &mut map[start..start + RUN_LEN as usize];
+            while file.read_at(buffer, next.fetch_add(RUN_LEN, Ordering::Relaxed))? > 0 {}
+            Ok(())
+        };
+        thread::scope(|scope| -> io::Result<()> {
+            let readers = [(); READERS].map(|()| scope.spawn(read));
+            for reader in readers {
+                reader.join().map_err(|_| io::Error::other("a reading thread panicked"))??;
+            }
+            Ok(())
+        })?;
     }
     Ok(())
 }
