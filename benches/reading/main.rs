@@ -38,6 +38,8 @@ use serde_json::json;
 const SHARD_LEN: usize = 33 * BLOB_LEN;
 /// How a node keys its shards.
 const SHARD_KIND: u8 = 0;
+/// Of a data file: a node leaves the one that it writes to the cache, and of a full disk that is next to nothing.
+const FILE_LEN: u64 = 64 << 20;
 /// Bytes of one plain read.
 const READ_LEN: usize = 8 * BLOB_LEN;
 /// Plain reads that the disk is told of beforehand: a loop alone leaves it waiting between two of them.
@@ -101,7 +103,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A volume of that many shards, each with its outboard, as a node leaves it.
 fn fill(home: &Path, shards: usize) -> Result<Reader, Box<dyn Error>> {
     let fresh = Identity { volume: [1; 16], incarnation: [2; 16] };
-    let (mut volume, _) = Volume::open(FileDisk::open(home)?, Options::default(), fresh)?;
+    let options = Options { file_len_max: FILE_LEN, ..Options::default() };
+    let (mut volume, _) = Volume::open(FileDisk::open(home)?, options, fresh)?;
     let mut bytes = vec![0; SHARD_LEN];
     for number in 0..shards as u64 {
         blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);

@@ -1,7 +1,7 @@
 //! From a challenge to its answer's body, over a volume: the node's own shards are looked up, read in the order they lie
 //! on the disk, and handed to the responder. A fold of everything is one pass over the disk in a few MiB of memory.
 //!
-//! A few threads read, each a run at a time, past the kernel's cache, and compare checksums; whoever asked folds what
+//! A few threads read, each a run at a time, past the kernel's cache where they may, and compare checksums; whoever asked folds what
 //! they read, in the disk's order. So the disk is never without work, and the pass takes the longest of the three and not
 //! their sum. Every run is in one of a fixed number of buffers.
 
@@ -38,8 +38,8 @@ use crate::{
 const READERS: usize = 5;
 /// Runs that were read and wait to be folded: one, and one more for when either side is late.
 const BETWEEN: usize = 2;
-/// Runs before its own that a shard's checksums are asked for.
-const AHEAD: usize = 24;
+/// Runs that the disk is told of beforehand where they go through the kernel's memory, and be it their checksums alone.
+const AHEAD: usize = 12;
 
 /// Who looks over the reader's shoulder, on the reading threads, one at a time.
 pub trait Watch: Send {
@@ -167,8 +167,6 @@ fn entries(reader: &Reader, challenge: &Challenge) -> Vec<SetEntry> {
 struct Job {
     shard: ShardId,
     len: u64,
-    /// The first of this shard.
-    first: bool,
     what: What,
 }
 
@@ -189,8 +187,7 @@ fn jobs(read: &ShardRead) -> impl Iterator<Item = Job> + '_ {
     };
     let outboard = read.outboard.then_some(What::Outboard);
     let SetEntry { shard, len, .. } = read.entry;
-    let job = move |(number, what)| Job { shard, len, first: number == 0, what };
-    outboard.into_iter().chain(read.ranges.iter().flat_map(cut)).enumerate().map(job)
+    outboard.into_iter().chain(read.ranges.iter().flat_map(cut)).map(move |what| Job { shard, len, what })
 }
 
 /// Which of `all` jobs come into sight when number `at` is begun: at first all that are near, then one more each.
@@ -263,8 +260,10 @@ impl Pass<'_> {
     }
 
     fn job(&self, number: usize, mut buffer: DirectBuffer) -> Found {
-        for job in self.jobs[in_sight(number, self.jobs.len())].iter().filter(|job| job.first) {
-            self.reader.will_verify(&shard_key(&job.shard));
+        for job in &self.jobs[in_sight(number, self.jobs.len())] {
+            if let What::Run(range) = &job.what {
+                self.reader.will_read(&shard_key(&job.shard), range.clone());
+            }
         }
         let Job { shard, len, ref what, .. } = self.jobs[number];
         let find = match what {

@@ -14,6 +14,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile};
+use crate::fake_file::FakeFile;
 use crate::fake_inode::{Chance, Inode, SECTOR};
 
 /// A simulated disk; clones are handles to the same one.
@@ -21,19 +22,19 @@ use crate::fake_inode::{Chance, Inode, SECTOR};
 pub struct FakeDisk(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug)]
-struct State {
+pub(crate) struct State {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     next_inode: u64,
-    operations: u64,
+    pub(crate) operations: u64,
     syncs: u64,
     capacity: u64,
     crash_at: Option<u64>,
-    full_from: Option<u64>,
+    pub(crate) full_from: Option<u64>,
     sync_fails_at: Option<u64>,
-    copies_on_write: bool,
-    power_lost: bool,
+    pub(crate) copies_on_write: bool,
+    pub(crate) power_lost: bool,
 }
 
 impl Default for State {
@@ -55,13 +56,13 @@ impl Default for State {
     }
 }
 
-fn power_lost() -> Error {
+pub(crate) fn power_lost() -> Error {
     Error::other("power lost")
 }
 
 impl State {
     /// Counts a changing call. `Ok(true)`: the power goes with this one.
-    fn step(&mut self) -> Result<bool> {
+    pub(crate) fn step(&mut self) -> Result<bool> {
         if self.power_lost {
             return Err(power_lost());
         }
@@ -75,8 +76,13 @@ impl State {
         self.names.values().filter_map(|n| self.inodes.get(n)).map(|i| i.bytes.len() as u64).sum()
     }
 
-    fn free(&self) -> u64 {
+    pub(crate) fn free(&self) -> u64 {
         self.capacity.saturating_sub(self.used())
+    }
+
+    /// The file behind an open handle.
+    pub(crate) fn held(&mut self, number: u64) -> Result<&mut Inode> {
+        self.inodes.get_mut(&number).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn inode(&mut self, name: &str) -> Result<&mut Inode> {
@@ -84,7 +90,7 @@ impl State {
         self.inodes.get_mut(&number).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    fn sync_should_fail(&mut self) -> bool {
+    pub(crate) fn sync_should_fail(&mut self) -> bool {
         let fails = self.sync_fails_at == Some(self.syncs);
         self.syncs += 1;
         fails
@@ -104,7 +110,7 @@ impl FakeDisk {
         Arc::new(self.clone())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -245,6 +251,14 @@ impl FakeDisk {
         Ok(())
     }
 
+    /// How often a file was read past the cache.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn direct_reads(&self, name: &str) -> Result<u64> {
+        Ok(self.state().inode(name)?.direct_reads)
+    }
+
     /// A file's bytes as a reader sees them now.
     ///
     /// # Errors
@@ -322,96 +336,5 @@ impl Disk for FakeDisk {
 
     fn free_space(&self) -> Result<u64> {
         Ok(self.state().free())
-    }
-}
-
-/// An open handle; goes on reading after its name is removed.
-#[derive(Debug)]
-struct FakeFile {
-    disk: FakeDisk,
-    number: u64,
-    _held: Arc<()>,
-}
-
-impl FakeFile {
-    fn with<T>(&self, change: impl FnOnce(&mut State, u64) -> Result<T>) -> Result<T> {
-        change(&mut self.disk.state(), self.number)
-    }
-}
-
-fn of(state: &mut State, number: u64) -> Result<&mut Inode> {
-    state.inodes.get_mut(&number).ok_or_else(|| ErrorKind::NotFound.into())
-}
-
-impl DiskFile for FakeFile {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.with(|state, number| {
-            if state.power_lost {
-                return Err(power_lost());
-            }
-            let inode = of(state, number)?;
-            let from = (offset as usize).min(inode.bytes.len());
-            let to = (from + buf.len()).min(inode.bytes.len());
-            if inode.unreadable.range(from / SECTOR..to.div_ceil(SECTOR)).next().is_some() {
-                return Err(Error::other("simulated unreadable sector"));
-            }
-            buf[..to - from].copy_from_slice(&inode.bytes[from..to]);
-            Ok(to - from)
-        })
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.with(|state, number| {
-            let now = state.operations;
-            let crashed = state.step()?;
-            let forced = state.full_from.is_some_and(|from| now >= from);
-            let (free, copies) = (if forced { 0 } else { state.free() }, state.copies_on_write);
-            let inode = of(state, number)?;
-            let end = offset + bytes.len() as u64;
-            let growth = if copies { bytes.len() as u64 } else { end.saturating_sub(inode.bytes.len() as u64) };
-            let offset = offset as usize;
-            if growth > free {
-                // Part of it fits, as on a real disk.
-                inode.write(offset, &bytes[..bytes.len() / 2]);
-                return Err(ErrorKind::StorageFull.into());
-            }
-            inode.unreadable.retain(|s| *s < offset / SECTOR || *s >= (offset + bytes.len()).div_ceil(SECTOR));
-            inode.write(offset, bytes);
-            if crashed { Err(power_lost()) } else { Ok(()) }
-        })
-    }
-
-    fn truncate(&self, len: u64) -> Result<()> {
-        self.with(|state, number| {
-            let crashed = state.step()?;
-            of(state, number)?.truncate(len as usize);
-            if crashed { Err(power_lost()) } else { Ok(()) }
-        })
-    }
-
-    fn size(&self) -> Result<u64> {
-        self.with(|state, number| {
-            if state.power_lost {
-                return Err(power_lost());
-            }
-            Ok(of(state, number)?.bytes.len() as u64)
-        })
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.with(|state, number| {
-            if state.step()? {
-                return Err(power_lost());
-            }
-            let fails = state.sync_should_fail();
-            let inode = of(state, number)?;
-            let unsynced = std::mem::take(&mut inode.unsynced);
-            if fails {
-                inode.dropped.extend(unsynced);
-                return Err(Error::other("simulated failure of fsync"));
-            }
-            inode.durable_len = inode.bytes.len();
-            Ok(())
-        })
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Inode {
     /// a later write, brings them down.
     pub(crate) dropped: BTreeMap<usize, Sector>,
     pub(crate) unreadable: BTreeSet<usize>,
+    pub(crate) direct_reads: u64,
     /// Shared with every open handle: an unnamed file lives as long as one does.
     pub(crate) held: Arc<()>,
 }

@@ -47,6 +47,7 @@ mod disk;
 mod error;
 mod extent;
 mod fake_disk;
+mod fake_file;
 mod fake_inode;
 mod file_disk;
 mod format;

@@ -58,6 +58,9 @@ pub struct Reader {
 pub(crate) struct Found {
     pub(crate) record: Record,
     pub(crate) file: Option<Arc<dyn DiskFile>>,
+    /// Nobody writes to the file any more. Who reads past the cache keeps writers of the same file waiting (ext4 holds
+    /// its lock for as long), and of what was just written memory has most anyway.
+    settled: bool,
 }
 
 /// The pieces that a range of a record touches.
@@ -104,7 +107,8 @@ impl Reader {
         let index = self.shared.read();
         let record = *index.get(key)?;
         let file = index.files.get(&record.file).cloned();
-        Some(Found { record, file })
+        let settled = index.files.range(record.file + 1..).next().is_some();
+        Some(Found { record, file, settled })
     }
 
     /// Whether a committed record has that key, damaged or not.
@@ -165,12 +169,16 @@ impl Reader {
         self.shared.read().meta(key).map(<[u8]>::to_vec)
     }
 
-    /// Says that a record will be read soon with [`Reader::read_direct`], so that the disk may fetch the checksums
-    /// behind it. Nothing is promised, and a record that is not there is none the worse for it.
-    pub fn will_verify(&self, key: &Key) {
-        if let Some(Found { record, file: Some(file) }) = self.find(key)
-            && pieces(record.len) > RUN_PIECES
-        {
+    /// Says that bytes `range` of a record will be read soon with [`Reader::read_direct`], so that the disk may fetch what
+    /// of it goes through memory. Nothing is promised, and a record that is not there is none the worse for it.
+    pub fn will_read(&self, key: &Key, range: Range<u64>) {
+        let Some(Found { record, file: Some(file), settled }) = self.find(key) else { return };
+        let (start, end) = (range.start.min(record.len), range.end.min(record.len));
+        if !settled {
+            file.will_need(record.offset + start, end.saturating_sub(start));
+        }
+        // Whoever reads a record from its start needs its checksums too, which lie behind it.
+        if start == 0 && (!settled || pieces(record.len) > RUN_PIECES) {
             file.will_need(record.offset + table_at(record.len), 4 * u64::from(pieces(record.len)));
         }
     }
@@ -203,8 +211,9 @@ impl Reader {
         Ok(damaged)
     }
 
-    /// As [`Reader::read_into`], from the disk itself and past what memory still has of it, where the disk can do that:
-    /// cheaper for whoever reads much once, and what others have in the cache stays there.
+    /// As [`Reader::read_into`], from the disk itself and past what memory still has of it, where the disk can do that and
+    /// the file is not the one being written: cheaper for whoever reads much once, and what others have in the cache
+    /// stays there.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -294,7 +303,7 @@ pub(crate) fn read_run_direct(found: &Found, first: u32, len: u64, buffer: &mut 
     // A record that is one run is read with the checksums behind it.
     let alone = len == run.record.len && run.count <= RUN_PIECES as usize;
     let pages = buffer.pages(if alone { run.record.extent() } else { len });
-    let there = file.read_direct_at(run.at(0), pages).unwrap_or(0);
+    let there = if found.settled { file.read_direct_at(run.at(0), pages).unwrap_or(0) } else { 0 };
     let sums = if alone && there == pages.len() {
         let table = table_at(len) as usize;
         pages[table..table + 4 * run.count].to_vec()
