@@ -85,7 +85,7 @@ pub struct RawTls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLimits {
-    /// Challenges answered at once; more are refused with a time to come back.
+    /// Challenges answered at once, with six threads and 14 MiB each; more are refused with a time to come back.
     pub challenges: u32,
     /// Threads reading the disk at once.
     pub read_threads: u32,

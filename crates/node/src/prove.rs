@@ -86,7 +86,7 @@ struct Pace<'a> {
 impl Watch for Pace<'_> {
     /// Is anybody still waiting, and is it our turn?
     fn before(&mut self, len: u64) -> Result<(), WireError> {
-        let mut turn = self.state.rate.turn(len);
+        let mut turn = None;
         loop {
             let elapsed = self.began.elapsed();
             if self.stop.load(Ordering::Relaxed) || elapsed > self.deadline {
@@ -94,13 +94,15 @@ impl Watch for Pace<'_> {
                 let late = format_args!("the challenge was given up after {ms} ms: nobody waits for it").to_string();
                 return Err(WireError::new(ErrorCode::Retry, late));
             }
+            // Only now: a turn that nobody uses is lost to all others.
+            let turn = turn.get_or_insert_with(|| self.state.rate.turn(len));
             if turn.is_zero() {
                 self.read += len;
                 return Ok(());
             }
-            let rest = turn.min(LOOK_EVERY);
+            let rest = (*turn).min(LOOK_EVERY);
             std::thread::sleep(rest);
-            turn -= rest;
+            *turn -= rest;
         }
     }
 

@@ -1,5 +1,5 @@
 //! From a challenge to its answer's body, over a volume: the node's own shards are looked up, read in the order they lie
-//! on the disk, and handed to the responder. A fold of everything is one pass over the disk in a few MiB of memory.
+//! on the disk, and handed to the responder. A fold of everything is one pass over the disk in seven buffers of 2 MiB.
 //!
 //! A few threads read, each a run at a time, past the kernel's cache where they may, and compare checksums; whoever asked folds what
 //! they read, in the disk's order. So the disk is never without work, and the pass takes the longest of the three and not
@@ -39,7 +39,7 @@ const READERS: usize = 5;
 /// Runs that were read and wait to be folded: one, and one more for when either side is late.
 const BETWEEN: usize = 2;
 /// Runs that the disk is told of beforehand where they go through the kernel's memory, and be it their checksums alone.
-const AHEAD: usize = 12;
+const AHEAD: usize = 24;
 
 /// Who looks over the reader's shoulder, on the reading threads, one at a time.
 pub trait Watch: Send {
@@ -261,8 +261,12 @@ impl Pass<'_> {
 
     fn job(&self, number: usize, mut buffer: DirectBuffer) -> Found {
         for job in &self.jobs[in_sight(number, self.jobs.len())] {
-            if let What::Run(range) = &job.what {
-                self.reader.will_read(&shard_key(&job.shard), range.clone());
+            match &job.what {
+                What::Run(range) => self.reader.will_read(&shard_key(&job.shard), range.clone()),
+                What::Outboard => {
+                    let key = outboard_key(*job.shard.as_bytes());
+                    self.reader.will_read(&key, 0..merkle_cid::outboard_len(job.len));
+                }
             }
         }
         let Job { shard, len, ref what, .. } = self.jobs[number];
@@ -317,7 +321,78 @@ pub(crate) fn set_entry(entry: Entry) -> SetEntry {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_protocol::set;
+    use holdfast_types::{AuditId, Millis, NodeId, Seed};
+    use holdfast_volume::{FakeDisk, Identity, Namespace, Options, Sequence, Volume};
+
     use super::*;
+
+    const SHARDS: usize = 12;
+
+    /// Shards of five blobs and a bit, each a run, and a challenge for a fold of all.
+    fn volume(file_len_max: u64) -> Result<(Reader, Challenge), Box<dyn std::error::Error>> {
+        let fresh = Identity { volume: [1; 16], incarnation: [2; 16] };
+        let options = Options { file_len_max, ..Options::default() };
+        let (mut volume, _) = Volume::open(FakeDisk::new().handle(), options, fresh)?;
+        for number in 0..SHARDS {
+            let bytes: Vec<u8> = (0..640_000).map(|i| ((i * 31 + number * 977) >> 3) as u8).collect();
+            let shard = ShardId::from_bytes(*merkle_cid::Outboard::of(&bytes).root().as_bytes());
+            let mut reservation = volume.reserve(Namespace([3; 32]), shard_key(&shard), bytes.len() as u64)?;
+            reservation.write(&bytes)?;
+            volume.seal(reservation)?;
+            volume.commit()?;
+        }
+        let reader = volume.reader();
+        let entries = reader.entries(&[SHARD_KIND], Sequence::START..Sequence::END, usize::MAX);
+        let entries: Vec<SetEntry> = entries.into_iter().map(set_entry).collect();
+        let challenge = Challenge {
+            audit: AuditId([7; 32]),
+            node: NodeId([9; 32]),
+            set: set::reference(&entries),
+            commitments: [0; 32],
+            seed: Seed([8; 32]),
+            ask: Ask::Fold { from: 0, to: entries.iter().map(|entry| set::blobs_of(entry.len)).sum() },
+            deadline: Millis::from_secs(600),
+        };
+        Ok((reader, challenge))
+    }
+
+    /// Lets `reads` pass, and then does what it was told.
+    struct Until(usize, fn() -> Result<(), WireError>);
+
+    impl Watch for Until {
+        fn before(&mut self, _len: u64) -> Result<(), WireError> {
+            match self.0.checked_sub(1) {
+                Some(rest) => self.0 = rest,
+                None => (self.1)()?,
+            }
+            Ok(())
+        }
+
+        fn damaged(&mut self, _shard: ShardId, _ranges: &[Range<u64>]) {}
+    }
+
+    #[test]
+    fn an_answer_is_the_same_past_the_cache_and_ends_at_any_read_that_does_not_come()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (reader, challenge) = volume(1 << 30)?;
+        let cached = answer(&reader, &challenge, &mut Until(usize::MAX, || Ok(())))?;
+        assert!(
+            matches!(&cached, AnswerBody::Fold { damaged, missing, .. } if damaged.is_empty() && missing.is_empty())
+        );
+        let (reader, challenge) = volume(3 << 20)?;
+        assert_eq!(answer(&reader, &challenge, &mut Until(usize::MAX, || Ok(())))?, cached);
+        // More reads than there are buffers: nobody may be left waiting for one.
+        for reads in 0..SHARDS {
+            let refused =
+                answer(&reader, &challenge, &mut Until(reads, || Err(WireError::new(ErrorCode::Retry, "no"))));
+            assert_eq!(refused.map_err(|error| error.code), Err(ErrorCode::Retry), "after {reads}");
+            let panicked =
+                answer(&reader, &challenge, &mut Until(reads, || panic!("a bug of ours, as the test has it")));
+            assert_eq!(panicked.map_err(|error| error.code), Err(ErrorCode::Bug), "after {reads}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_disk_is_told_of_every_job_once_and_in_their_order() {

@@ -12,11 +12,11 @@ use crate::format::PAGE;
 
 /// What a huge page has on x86-64, and on aarch64 with pages of 4 KiB. Where it is more, it does not come to one.
 const HUGE: usize = 2 << 20;
-/// From here on a huge page is worth being cleared.
-const LARGE: usize = HUGE / 4;
+/// From here on a huge page is worth being cleared, and a read past the cache worth its calls.
+pub(crate) const LARGE: usize = HUGE / 4;
 
-/// Where [`Reader::read_direct`](crate::Reader::read_direct) reads to: a buffer that starts on a page, kept from one read
-/// to the next, and the part of it that was asked for.
+/// Where [`Reader::read_direct`](crate::Reader::read_direct) reads to: a buffer kept from one read to the next, which
+/// starts on a page where that matters, and the part of it that was asked for.
 #[derive(Debug, Default)]
 pub struct DirectBuffer {
     memory: Memory,
@@ -82,13 +82,16 @@ impl DirectBuffer {
     }
 
     fn of(len: usize) -> Self {
-        let align = if len < LARGE { PAGE as usize } else { HUGE };
-        let room = len.next_multiple_of(align);
+        if len < LARGE {
+            // Nothing of this length is read past the cache.
+            return Self { memory: Memory::Heap(vec![0; len]), start: 0, room: len, asked: 0..0 };
+        }
+        let room = len.next_multiple_of(HUGE);
         // What is not touched of it takes no memory.
-        let memory = Memory::of(room + align);
-        let start = memory.bytes().as_ptr().align_offset(align);
+        let memory = Memory::of(room + HUGE);
+        let start = memory.bytes().as_ptr().align_offset(HUGE);
         #[cfg(target_os = "linux")]
-        if let (Memory::Mapped(map), HUGE) = (&memory, align) {
+        if let Memory::Mapped(map) = &memory {
             // A kernel that has none gives ordinary ones, and the disk is slower.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
@@ -108,8 +111,7 @@ mod tests {
         for len in [0, 1, PAGE - 1, PAGE, large - PAGE, large, 0, 5, 2 * HUGE as u64 + 1, PAGE] {
             let pages = buffer.pages(len);
             assert_eq!(pages.len() as u64, len.next_multiple_of(PAGE));
-            let align = if pages.len() < LARGE { PAGE as usize } else { HUGE };
-            assert!(pages.is_empty() || (pages.as_ptr() as usize).is_multiple_of(align), "{len}");
+            assert!(pages.len() < LARGE || (pages.as_ptr() as usize).is_multiple_of(HUGE), "{len}");
             pages.fill(len as u8);
             assert!(buffer.bytes().is_empty());
             buffer.ask(0..len as usize);

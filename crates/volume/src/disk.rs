@@ -68,6 +68,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
         self.read_at(offset, buf)
     }
 
+    /// Whether [`DiskFile::read_direct_at`] is another way than [`DiskFile::read_at`], as far as is known by now.
+    fn reads_directly(&self) -> bool {
+        false
+    }
+
     /// Says that these bytes will be read soon. A hint; whatever goes wrong with it shows when they are.
     fn will_need(&self, _offset: u64, _len: u64) {}
 

@@ -46,6 +46,10 @@ impl DiskFile for FakeFile {
         self.read_at(offset, buf)
     }
 
+    fn reads_directly(&self) -> bool {
+        true
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.with(|state, number| {
             let now = state.operations;

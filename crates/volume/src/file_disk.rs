@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::VolumeError;
@@ -94,12 +95,12 @@ impl Disk for FileDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.writable()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path.join(name))?;
-        Ok(Arc::new(OpenFile { file, path: self.path.join(name) }))
+        Ok(Arc::new(OpenFile::new(file, self.path.join(name))))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(self.lock.is_some()).open(self.path.join(name))?;
-        Ok(Arc::new(OpenFile { file, path: self.path.join(name) }))
+        Ok(Arc::new(OpenFile::new(file, self.path.join(name))))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -121,17 +122,26 @@ impl Disk for FileDisk {
 struct OpenFile {
     file: File,
     path: PathBuf,
+    /// The file system has said that it cannot be read past the cache.
+    cached_only: AtomicBool,
 }
 
 impl OpenFile {
+    fn new(file: File, path: PathBuf) -> Self {
+        Self { file, path, cached_only: AtomicBool::new(!cfg!(target_os = "linux")) }
+    }
+
     /// The same file once more, to be read past the kernel's cache. Opened for each read of many: next to one that is
     /// nothing, and no file costs two handles.
     #[cfg(target_os = "linux")]
     fn direct(&self) -> io::Result<File> {
         use std::os::unix::fs::MetadataExt;
 
-        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
+        use rustix::fs::OFlags;
+
+        // Whatever has that name by now must not keep us waiting.
+        let flags = OFlags::DIRECT | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&self.path)?;
         let (ours, theirs) = (self.file.metadata()?, file.metadata()?);
         if (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()) {
             Ok(file)
@@ -161,7 +171,17 @@ impl DiskFile for OpenFile {
 
     #[cfg(target_os = "linux")]
     fn read_direct_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        read_at(&self.direct()?, offset, buf)
+        let read = self.direct().and_then(|file| read_at(&file, offset, buf));
+        if let Err(error) = &read
+            && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+        {
+            self.cached_only.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+
+    fn reads_directly(&self) -> bool {
+        !self.cached_only.load(Ordering::Relaxed)
     }
 
     fn will_need(&self, offset: u64, len: u64) {
@@ -185,5 +205,33 @@ impl DiskFile for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::direct::{DirectBuffer, LARGE};
+
+    #[test]
+    fn a_file_is_read_past_the_cache_wherever_the_file_system_can() -> Result<(), Box<dyn std::error::Error>> {
+        let home = tempfile::tempdir()?;
+        let disk = FileDisk::open(home.path())?;
+        let file = disk.create("data-00000001")?;
+        let bytes: Vec<u8> = (0..2 * LARGE).map(|i| (i / 4096 + i) as u8).collect();
+        file.write_at(0, &bytes)?;
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let can = OpenOptions::new().read(true).custom_flags(flags).open(home.path().join("data-00000001")).is_ok();
+
+        let mut buffer = DirectBuffer::default();
+        let found = file.read_direct_at(4096, buffer.pages(LARGE as u64));
+        assert_eq!((found.is_ok(), file.reads_directly()), (can, can), "{found:?}");
+        if can {
+            buffer.ask(0..LARGE);
+            assert_eq!(buffer.bytes(), &bytes[4096..4096 + LARGE]);
+            // What no file system gives so: it is then not asked again.
+            assert!(file.read_direct_at(7, &mut [0; 100]).is_err() && !file.reads_directly());
+        }
+        Ok(())
     }
 }

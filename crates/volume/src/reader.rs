@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::direct::DirectBuffer;
+use crate::direct::{DirectBuffer, LARGE};
 use crate::disk::DiskFile;
 use crate::error::VolumeError;
 use crate::format::{PIECE_LEN, PieceSum, piece_range, pieces, table_at, u32_at};
@@ -58,9 +58,10 @@ pub struct Reader {
 pub(crate) struct Found {
     pub(crate) record: Record,
     pub(crate) file: Option<Arc<dyn DiskFile>>,
-    /// Nobody writes to the file any more. Who reads past the cache keeps writers of the same file waiting (ext4 holds
-    /// its lock for as long), and of what was just written memory has most anyway.
-    settled: bool,
+    /// Whether whoever reads all of it reads it past the cache. Not from the file that new records go to: ext4 holds a
+    /// file's lock for as long as such a read takes, and writers wait. (In an older one they are those who began before
+    /// it was full.) And not a small record: the kernel reads many of them ahead with one call.
+    direct: bool,
 }
 
 /// The pieces that a range of a record touches.
@@ -107,8 +108,10 @@ impl Reader {
         let index = self.shared.read();
         let record = *index.get(key)?;
         let file = index.files.get(&record.file).cloned();
-        let settled = index.files.range(record.file + 1..).next().is_some();
-        Some(Found { record, file, settled })
+        let direct = record.len >= LARGE as u64
+            && index.files.range(record.file + 1..).next().is_some()
+            && file.as_ref().is_some_and(|file| file.reads_directly());
+        Some(Found { record, file, direct })
     }
 
     /// Whether a committed record has that key, damaged or not.
@@ -172,13 +175,13 @@ impl Reader {
     /// Says that bytes `range` of a record will be read soon with [`Reader::read_direct`], so that the disk may fetch what
     /// of it goes through memory. Nothing is promised, and a record that is not there is none the worse for it.
     pub fn will_read(&self, key: &Key, range: Range<u64>) {
-        let Some(Found { record, file: Some(file), settled }) = self.find(key) else { return };
+        let Some(Found { record, file: Some(file), direct }) = self.find(key) else { return };
         let (start, end) = (range.start.min(record.len), range.end.min(record.len));
-        if !settled {
+        if !direct {
             file.will_need(record.offset + start, end.saturating_sub(start));
         }
         // Whoever reads a record from its start needs its checksums too, which lie behind it.
-        if start == 0 && (!settled || pieces(record.len) > RUN_PIECES) {
+        if start == 0 && (!direct || pieces(record.len) > RUN_PIECES) {
             file.will_need(record.offset + table_at(record.len), 4 * u64::from(pieces(record.len)));
         }
     }
@@ -211,9 +214,9 @@ impl Reader {
         Ok(damaged)
     }
 
-    /// As [`Reader::read_into`], from the disk itself and past what memory still has of it, where the disk can do that and
-    /// the file is not the one being written: cheaper for whoever reads much once, and what others have in the cache
-    /// stays there.
+    /// As [`Reader::read_into`], from the disk itself and past what memory still has of it: cheaper for whoever reads much
+    /// once, and what others have in the cache stays there. Small records, those in the file that is being written, and
+    /// what the disk cannot give so go through the cache all the same.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -303,7 +306,7 @@ pub(crate) fn read_run_direct(found: &Found, first: u32, len: u64, buffer: &mut 
     // A record that is one run is read with the checksums behind it.
     let alone = len == run.record.len && run.count <= RUN_PIECES as usize;
     let pages = buffer.pages(if alone { run.record.extent() } else { len });
-    let there = if found.settled { file.read_direct_at(run.at(0), pages).unwrap_or(0) } else { 0 };
+    let there = if found.direct { file.read_direct_at(run.at(0), pages).unwrap_or(0) } else { 0 };
     let sums = if alone && there == pages.len() {
         let table = table_at(len) as usize;
         pages[table..table + 4 * run.count].to_vec()
