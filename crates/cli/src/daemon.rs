@@ -62,7 +62,7 @@ fn log_as_json() {
 /// Asks for as many open files as this process may have at all, and says how many that is. A shell gives 1024; a volume
 /// has one for each GiB, and every connection is one.
 fn may_open() -> u64 {
-    let ask = |files| getrlimit(Resource::RLIMIT_NOFILE).map(|(now, most)| (files.min(most).max(now), most));
+    let ask = |files: u64| getrlimit(Resource::RLIMIT_NOFILE).map(|(now, most)| (files.min(most).max(now), most));
     let raise = |(files, most)| setrlimit(Resource::RLIMIT_NOFILE, files, most);
     // Some machines name a greatest number that they do not give.
     let asked = ask(u64::MAX).and_then(raise).or_else(|_| ask(FILES_MAX).and_then(raise));

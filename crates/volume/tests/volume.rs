@@ -54,44 +54,6 @@ fn one_commit_of_many_costs_two_syncs() {
 }
 
 #[test]
-fn every_range_reads_as_it_was_written() {
-    let disk = FakeDisk::new();
-    let roomy = Options { file_len_max: 8 << 20, ..options() };
-    let (mut volume, _) = Volume::open(disk.handle(), roomy, FRESH).unwrap();
-    let piece = PIECE_LEN as usize;
-    let lens =
-        [0, 1, 4096, piece - 1, piece, piece + 1, 2 * piece, 3 * piece + 17, 5 * piece, 16 * piece, 16 * piece + 1];
-    for (n, len) in (0u8..).zip(lens) {
-        let mut reservation = volume.reserve(OWNER, key(n), len as u64).unwrap();
-        // In steps that cross pieces anywhere.
-        content(n, 0, len).chunks(77_777).for_each(|step| reservation.write(step).unwrap());
-        volume.seal(reservation).unwrap();
-        volume.commit().unwrap();
-    }
-    let file = volume.reader().locate(&key(10)).unwrap().file;
-    // In the file that is being written, and then, behind another one, past the cache.
-    for direct in [false, true] {
-        for (n, len) in (0u8..).zip(lens) {
-            let (bytes, mut rng) = (content(n, 0, len), common::Rng(n.into()));
-            for _ in 0..50 {
-                let from = rng.below(len as u64 + 1);
-                let to = from + rng.below(len as u64 - from + 1);
-                let read = common::read(&volume, &key(n), from..to).unwrap();
-                assert!(read.damaged.is_empty() && read.bytes == bytes[from as usize..to as usize]);
-            }
-            for bad in [0..len as u64 + 1, len as u64 + 1..len as u64 + 1, 0..u64::MAX] {
-                assert!(matches!(common::read(&volume, &key(n), bad), Err(VolumeError::OutOfRange { .. })));
-            }
-        }
-        assert_eq!(disk.direct_reads(&file).unwrap() > 0, direct);
-        if !direct {
-            put(&mut volume, 100, 33 * piece);
-            volume.commit().unwrap();
-        }
-    }
-}
-
-#[test]
 fn a_reservation_takes_exactly_its_length() {
     let disk = FakeDisk::new();
     let (mut volume, _) = open(&disk).unwrap();
