@@ -1,9 +1,9 @@
 //! From a challenge to its answer's body, over a volume: the node's own shards are looked up, read in the order they lie
 //! on the disk, and handed to the responder. A fold of everything is one pass over the disk in seven buffers of 2 MiB.
 //!
-//! A few threads read, each a run at a time, past the kernel's cache where they may, and compare checksums; whoever asked folds what
-//! they read, in the disk's order. So the disk is never without work, and the pass takes the longest of the three and not
-//! their sum. Every run is in one of a fixed number of buffers.
+//! A few threads read, each a run at a time, past the kernel's cache where they may, and compare checksums; whoever asked
+//! folds what they read, in the disk's order. So the disk is never without work, and the pass takes the longest of the
+//! three and not their sum. Every run is in one of a fixed number of buffers.
 
 use std::{
     collections::BTreeMap,

@@ -229,8 +229,9 @@ mod tests {
         if can {
             buffer.ask(0..LARGE);
             assert_eq!(buffer.bytes(), &bytes[4096..4096 + LARGE]);
-            // What no file system gives so: it is then not asked again.
-            assert!(file.read_direct_at(7, &mut [0; 100]).is_err() && !file.reads_directly());
+            // Most refuse this, and are then not asked again; one that lives in memory does not mind.
+            let odd = file.read_direct_at(7, &mut [0; 100]);
+            assert_eq!(odd.is_ok(), file.reads_directly(), "{odd:?}");
         }
         Ok(())
     }
